@@ -1,0 +1,1 @@
+"""FHIR in, as facts and gaps; FHIR out, as drafts."""
