@@ -1,0 +1,224 @@
+"""From facts to an assessment: derive, match, conclude, reconcile."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import date, datetime
+from importlib.metadata import PackageNotFoundError, version
+from threading import Lock
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from rules.assessment import Assessment, HistoryEntry, Provenance, Recommendation, RuleFailure
+from rules.compiler import Item, Program, compile_rules
+from rules.conclusions import Conclusion, Concluder
+from rules.errors import EngineError
+from rules.evidence import Evidence
+from rules.facts import Fact, FactSet, Finding
+from rules.in_force import KnowledgeInForce
+from rules.reconcile import rank, supersede, suppress
+
+if TYPE_CHECKING:
+    from rules.rulebook import Rulebook
+
+MatcherName = Literal["durable", "compiled"]
+_REMEMBERED_DAYS = 64
+
+
+class Matcher(Protocol):
+    """Finds which rules hold for which items; durable_rules and the generated Python agree on every answer."""
+
+    def match(self, items: Sequence[Item], stratum: int) -> list[tuple[str, tuple[int, ...]]]:
+        """Rule names with the positions of the items bound, sorted, without repeats."""
+
+    def close(self) -> None:
+        """Give back what the matcher holds."""
+
+
+class Engine:
+    """Assesses patients under one rulebook; safe to share between threads.
+
+    ``matcher`` chooses who matches: ``durable`` (durable_rules, the default) or ``compiled`` (plain Python
+    generated from the same rules). Knowledge is read as of each review's day, so one engine serves all days.
+    """
+
+    def __init__(self, rulebook: Rulebook, matcher: MatcherName = "durable") -> None:
+        self.rulebook = rulebook
+        self.matcher_name: MatcherName = matcher
+        self._lock = Lock()
+        self._in_force: OrderedDict[tuple[date, str], tuple[KnowledgeInForce, Matcher, Program]] = OrderedDict()
+        self._matchers: dict[tuple[object, ...], tuple[Matcher, Program]] = {}
+        self._concluder = Concluder(rulebook)
+        self._packs = rulebook.digests
+        self._software = software_version()
+
+    def assess(
+        self,
+        facts: FactSet,
+        *,
+        as_of: datetime,
+        today: date,
+        history: Sequence[HistoryEntry] = (),
+        user: str = "",
+    ) -> Assessment:
+        """Evaluate every rule for one patient.
+
+        Args:
+            facts: what the record says; units are canonical.
+            as_of: the moment of the review, with a time zone.
+            today: the calendar day of that moment in the client's zone.
+            history: earlier answers of this patient; empty means nothing is suppressed.
+            user: who looks on, for suppression of warnings.
+
+        Raises:
+            EngineError: the matcher broke its promise; nothing may be concluded from silence.
+            KnowledgeError: the knowledge in force cannot be compiled.
+        """
+        knowledge, matcher, program = self._prepare(today, facts.context.profile)
+        evidence = Evidence(facts, knowledge, as_of=as_of, today=today)
+        failures = self._derive(evidence)
+        fired = self._fire(evidence, matcher, program, failures)
+        kept, superseded = supersede(fired, self.rulebook.cards, evidence)
+        spoken, suppressed = suppress(
+            kept, history, as_of=as_of, user=user, evidence=evidence, cards=self.rulebook.cards
+        )
+        return Assessment(
+            recommendations=rank(spoken),
+            superseded=tuple(sorted(superseded, key=lambda one: (one.rule, one.about, one.by))),
+            suppressed=tuple(sorted(suppressed, key=lambda one: (one.rule, one.about))),
+            findings=evidence.all_findings(),
+            failures=tuple(failures),
+            provenance=Provenance(
+                as_of=as_of, today=today, profile=facts.context.profile, verbosity=facts.context.verbosity,
+                packs=self._packs, engine=self.matcher_name, software=self._software,
+            ),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Give back every handle of the matchers."""
+        with self._lock:
+            for matcher, _ in self._matchers.values():
+                matcher.close()
+            self._matchers.clear()
+            self._in_force.clear()
+
+    # Steps -----------------------------------------------------------------------------------------------------
+
+    def _derive(self, evidence: Evidence) -> list[RuleFailure]:
+        failures: list[RuleFailure] = []
+        for derivation in self.rulebook.derivations:
+            if any(evidence.first(name) is None for name in derivation.requires):
+                continue
+            try:
+                for finding in derivation.derive(evidence):
+                    evidence.add(finding)
+            except Exception as error:  # a broken derivation must not hide what the others found
+                failures.append(RuleFailure(rule=derivation.name, version="", error=_describe(error)))
+        return failures
+
+    def _fire(
+        self, evidence: Evidence, matcher: Matcher, program: Program, failures: list[RuleFailure]
+    ) -> list[Recommendation]:
+        context = evidence.context
+        bound: list[Fact | Finding] = [evidence.patient, context, *evidence.all_findings()]
+        conclusions: list[Conclusion] = []
+        for stratum in range(program.strata):
+            items = [_item(one) for one in bound]
+            for name, places in matcher.match(items, stratum):
+                rule = self.rulebook.rules[name]
+                if not self._concluder.speaks(name, context):
+                    continue
+                case = SimpleNamespace(**dict(zip(program.aliases(name), (bound[place] for place in places), strict=True)))
+                try:
+                    outcome = rule.conclude(case)
+                    if outcome is not None:
+                        conclusions.append(Conclusion(rule, outcome, vars(case)))
+                except Exception as error:  # one broken rule is recorded, the others still speak
+                    failures.append(RuleFailure(rule=name, version=self._version(name), error=_describe(error)))
+            if stratum + 1 < program.strata:
+                for inferred in self._concluder.infer(conclusions, evidence):
+                    evidence.add(inferred)
+                    bound.append(inferred)
+        fired: list[Recommendation] = []
+        for group in self._concluder.group(conclusions):
+            try:
+                fired.append(self._concluder.recommend(group, evidence))
+            except Exception as error:
+                name = group[0].rule.name
+                failures.append(RuleFailure(rule=name, version=self._version(name), error=_describe(error)))
+        return fired
+
+    def _version(self, name: str) -> str:
+        card = self.rulebook.cards.get(name)
+        return card.version if card else ""
+
+    # Preparation -----------------------------------------------------------------------------------------------
+
+    def _prepare(self, day: date, profile: str) -> tuple[KnowledgeInForce, Matcher, Program]:
+        key = (day, profile)
+        with self._lock:
+            ready = self._in_force.get(key)
+            if ready is None:
+                knowledge = KnowledgeInForce(self.rulebook, day, profile)
+                matcher, program = self._matcher_for(knowledge)
+                ready = self._in_force[key] = (knowledge, matcher, program)
+                if len(self._in_force) > _REMEMBERED_DAYS:
+                    self._in_force.popitem(last=False)
+            return ready
+
+    def _matcher_for(self, knowledge: KnowledgeInForce) -> tuple[Matcher, Program]:
+        """One matcher per set of values, not per day: most days share all their numbers."""
+        values = {name: held.value for name, held in knowledge.parameters.items()}
+        names = sorted(name for name in self._consulted() if name in values)
+        key = tuple((name, values[name]) for name in names)
+        if key not in self._matchers:
+            active = [rule for rule in self.rulebook.rules.values() if self._concluder.consults(rule) <= values.keys()]
+            program = compile_rules(active, self.rulebook.schema(), {name: values[name] for name in names})
+            self._matchers[key] = (_build(self.matcher_name, program), program)
+        return self._matchers[key]
+
+    def _consulted(self) -> set[str]:
+        return {name for rule in self.rulebook.rules.values() for name in self._concluder.consults(rule)}
+
+
+def _build(name: MatcherName, program: Program) -> Matcher:
+    if name == "compiled":
+        from rules.oracle import CompiledMatcher
+
+        return CompiledMatcher(program)
+    if name == "durable":
+        from rules.driver import DurableMatcher
+
+        return DurableMatcher(program)
+    raise EngineError(f"there is no matcher {name!r}; choose durable or compiled.")
+
+
+def _item(one: Fact | Finding) -> Item:
+    if isinstance(one, Finding):
+        values = {field: value.isoformat() if isinstance(value, date) else value for field, value in one.values.items()}
+        return Item(f"finding:{one.name}", {"about": one.about, **values})
+    kind = type(one).__name__.lower()
+    fields = _ITEM_FIELDS[kind]
+    return Item(kind, {field: getattr(one, field) for field in fields if getattr(one, field) is not None})
+
+
+_ITEM_FIELDS = {
+    "patient": ("age_years", "age_days", "sex"),
+    "context": ("hook", "moment", "verbosity", "profile"),
+}
+
+
+def _describe(error: Exception) -> str:
+    """Type and our own words only: a foreign message could repeat patient data."""
+    from rules.errors import DekacardError
+
+    return f"{type(error).__name__}: {error}" if isinstance(error, DekacardError) else type(error).__name__
+
+
+def software_version() -> str:
+    """The installed version of dekacard, or ``unknown`` when run from a plain folder."""
+    try:
+        return version("dekacard")
+    except PackageNotFoundError:
+        return "unknown"

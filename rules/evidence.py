@@ -1,0 +1,185 @@
+"""What derivations look at: one patient's facts, the findings made so far, the knowledge in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from rules.errors import FactError
+from rules.facts import (
+    Condition,
+    Diet,
+    Fact,
+    FactSet,
+    Finding,
+    Goal,
+    LabOrder,
+    LabResult,
+    MedicationUse,
+    ParameterUse,
+    Procedure,
+    Scalar,
+)
+
+if TYPE_CHECKING:
+    from rules.in_force import KnowledgeInForce
+
+_PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
+    "text": (str,),
+    "name": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "day": (date,),
+}
+
+
+class Evidence:
+    """Facts and findings of one patient on one day; derivations read it and return more findings."""
+
+    def __init__(self, facts: FactSet, knowledge: KnowledgeInForce, *, as_of: datetime, today: date) -> None:
+        self.facts = facts
+        self.knowledge = knowledge
+        self.as_of = as_of
+        self.today = today
+        self.patient = facts.patient
+        self.context = facts.context
+        self.uses = facts.uses
+        self._findings: dict[str, list[Finding]] = {}
+        self._uses_by_class: dict[str, list[MedicationUse]] = {}
+        self._labs_by_measure: dict[str, list[LabResult]] = {}
+        for use in facts.uses:
+            for name in use.classes:
+                self._uses_by_class.setdefault(name, []).append(use)
+        for lab in facts.labs:
+            self._labs_by_measure.setdefault(lab.measure, []).append(lab)
+        for labs in self._labs_by_measure.values():
+            labs.sort(key=_newest_first)
+
+    # Facts -----------------------------------------------------------------------------------------------------
+
+    def uses_of(self, ingredient_class: str) -> tuple[MedicationUse, ...]:
+        """Every use whose ingredient belongs to the class, whatever its status."""
+        return tuple(self._uses_by_class.get(ingredient_class, ()))
+
+    def labs_of(self, measure: str) -> tuple[LabResult, ...]:
+        """Usable results of a measure, newest first."""
+        return tuple(lab for lab in self._labs_by_measure.get(measure, ()) if not lab.problem)
+
+    def unusable_labs(self, measure: str) -> tuple[LabResult, ...]:
+        """Results of a measure that must not decide anything, newest first."""
+        return tuple(lab for lab in self._labs_by_measure.get(measure, ()) if lab.problem)
+
+    def conditions_of(self, problem: str) -> tuple[Condition, ...]:
+        """Entries of the problem list for one problem, whatever their status."""
+        return tuple(condition for condition in self.facts.conditions if condition.problem == problem)
+
+    def procedures_of(self, procedure: str) -> tuple[Procedure, ...]:
+        """Completed procedures of one kind."""
+        return tuple(done for done in self.facts.procedures if done.procedure == procedure)
+
+    def goals_of(self, measure: str) -> tuple[Goal, ...]:
+        """Target ranges set for one measure."""
+        return tuple(goal for goal in self.facts.goals if goal.measure == measure)
+
+    def orders_of(self, measure: str) -> tuple[LabOrder, ...]:
+        """Open or proposed orders of one measure."""
+        return tuple(order for order in self.facts.orders if order.measure == measure)
+
+    def diets_of(self, food: str) -> tuple[Diet, ...]:
+        """Mentions of one food as current."""
+        return tuple(diet for diet in self.facts.diets if diet.food == food)
+
+    def unread(self, source: str) -> bool:
+        """Tell whether a source could not be had (which is not the same as empty)."""
+        return source in self.context.unread
+
+    # Knowledge -------------------------------------------------------------------------------------------------
+
+    def parameter(self, name: str) -> ParameterUse:
+        """A number in force today; raises KnowledgeError when there is none."""
+        return self.knowledge.parameter(name)
+
+    def parameter_or_none(self, name: str) -> ParameterUse | None:
+        """A number in force today, or ``None`` (a profile may have no such band)."""
+        return self.knowledge.parameters.get(name)
+
+    def name_of(self, identifier: str) -> str:
+        """The title people read for a vocabulary id."""
+        return self.knowledge.title(identifier)
+
+    # Days ------------------------------------------------------------------------------------------------------
+
+    def days_since(self, day: date | None) -> int | None:
+        """Calendar days from ``day`` to today; negative in the future, ``None`` when unknown."""
+        return None if day is None else (self.today - day).days
+
+    # Findings --------------------------------------------------------------------------------------------------
+
+    def findings(self, name: str, about: str | None = None) -> tuple[Finding, ...]:
+        """Findings made so far under a name (and about a subject), in the order they were made."""
+        made = self._findings.get(name, ())
+        return tuple(made) if about is None else tuple(one for one in made if one.about == about)
+
+    def first(self, name: str, about: str | None = None) -> Finding | None:
+        """The first finding under a name, or ``None``."""
+        for one in self._findings.get(name, ()):
+            if about is None or one.about == about:
+                return one
+        return None
+
+    def all_findings(self) -> tuple[Finding, ...]:
+        """Every finding made so far."""
+        return tuple(one for made in self._findings.values() for one in made)
+
+    def add(self, finding: Finding) -> None:
+        """Keep a finding (the engine calls this, not derivations)."""
+        self._findings.setdefault(finding.name, []).append(finding)
+
+    def finding(
+        self,
+        name: str,
+        about: str = "",
+        *,
+        because: Iterable[Fact | Finding] = (),
+        parameters: Iterable[ParameterUse] = (),
+        missing: Iterable[str] = (),
+        **values: Scalar | date,
+    ) -> Finding:
+        """Make a finding as ``findings.yaml`` declares it; an optional field may be ``None`` or left out.
+
+        Raises:
+            FactError: an undeclared field, a missing one, or a value of another type.
+        """
+        declared = self.knowledge.finding_fields(name)
+        kept: dict[str, Scalar | date] = {}
+        for field, value in values.items():
+            kind = declared.get(field)
+            if kind is None:
+                raise FactError(f"finding {name!r} has no field {field!r}; declare it in findings.yaml.")
+            if value is None:
+                if not kind.optional:
+                    raise FactError(f"finding {name!r}: field {field!r} is not optional but unknown.")
+                continue
+            if not isinstance(value, _PYTHON_TYPES[kind.kind]) or (
+                isinstance(value, bool) is not (kind.kind == "boolean")
+            ):
+                raise FactError(f"finding {name!r}: field {field!r} is no {kind.kind}.")
+            kept[field] = round(float(value), 6) if kind.kind == "number" else value  # type: ignore[arg-type]
+        for field, kind in declared.items():
+            if not kind.optional and field not in kept:
+                raise FactError(f"finding {name!r}: field {field!r} is missing.")
+        return Finding(
+            name=name, about=about, values=kept, because=tuple(because),
+            parameters=tuple(parameters), missing=tuple(missing),
+        )  # fmt: skip
+
+
+def _newest_first(lab: LabResult) -> tuple[float, float, Any]:
+    day = lab.taken.toordinal() if lab.taken else 0
+    instant = lab.instant.timestamp() if lab.instant else 0.0
+    return (-day, -instant, lab.source)
+
+
+

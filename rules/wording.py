@@ -1,0 +1,199 @@
+"""Values into words: units written out, unknown said as unknown, facts as one sentence each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from rules.errors import KnowledgeError
+from rules.facts import (
+    Condition,
+    Context,
+    Diet,
+    Fact,
+    Finding,
+    Goal,
+    LabOrder,
+    LabResult,
+    MedicationUse,
+    Patient,
+    Procedure,
+)
+from rules.knowledge import PLACEHOLDER
+
+if TYPE_CHECKING:
+    from rules.rulebook import Rulebook
+
+_FACT_PART = re.compile(r"\{([a-z_]+)(?::([^{}|]*)(?:\|([^{}]*))?)?\}")
+
+
+def number_in_words(value: float | int) -> str:
+    """Print a number with thousands commas and no trailing zeros (``5,000``, ``2.5``)."""
+    if isinstance(value, int) or float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{value:,.3f}".rstrip("0").rstrip(".")
+
+
+def amount_in_words(value: float | int, unit: str, units: Mapping[str, str]) -> str:
+    """Print a number with its unit as people read it (``5,000 international units``, ``100 mcg``)."""
+    words = units.get(unit, unit)
+    return f"{number_in_words(value)} {words}".rstrip()
+
+
+class Wording:
+    """Fills the templates of cards and findings; one per rulebook."""
+
+    def __init__(self, rulebook: Rulebook) -> None:
+        self._rulebook = rulebook
+        self._units = rulebook.unit_words
+        self._facts = rulebook.fact_sentences
+
+    def fill(self, template: str, bindings: Mapping[str, Fact | Finding]) -> str:
+        """Replace ``{alias}`` by the title of its subject and ``{alias.field}`` by the field's words.
+
+        Raises:
+            KnowledgeError: a placeholder names nothing the rule has bound.
+        """
+
+        def words(match: re.Match[str]) -> str:
+            alias, field = match.group(1), match.group(2)
+            if alias not in bindings:
+                raise KnowledgeError(f"{{{match.group(0)}}} names nothing that the rule binds.")
+            return self.field(bindings[alias], field) if field else self.subject(bindings[alias])
+
+        return PLACEHOLDER.sub(words, template)
+
+    def say_finding(self, finding: Finding) -> str:
+        """The sentence of a finding, with its values."""
+        model = self._rulebook.findings[finding.name]
+
+        def words(match: re.Match[str]) -> str:
+            name = match.group(1)
+            return self.subject(finding) if name == "about" else self.field(finding, name)
+
+        return PLACEHOLDER.sub(words, model.says)
+
+    def say(self, reason: Fact | Finding) -> str:
+        """One sentence for a fact or a finding."""
+        if isinstance(reason, Finding):
+            return self.say_finding(reason)
+        return self._say_fact(reason)
+
+    def subject(self, reason: Fact | Finding) -> str:
+        """The title of what a finding is about, or the finding's own title."""
+        if isinstance(reason, Finding):
+            return self._title(reason.about) if reason.about else self._rulebook.findings[reason.name].title
+        return self._say_fact(reason)
+
+    def field(self, reason: Fact | Finding, field: str) -> str:
+        """The words of one field, or those for its absence."""
+        if not isinstance(reason, Finding):
+            value = getattr(reason, field)
+            return "not recorded" if value is None else str(value)
+        if field == "about":
+            return self.subject(reason)
+        model = self._rulebook.findings[reason.name]
+        if field not in reason.values:
+            return model.absent.get(field, "not recorded")
+        return self.value(reason.values[field], model.fields[field].rstrip("?"), model.units.get(field, ""))
+
+    def value(self, value: Any, kind: str, unit: str = "") -> str:
+        """One value by its declared type; a unit may itself name another unit family."""
+        if kind == "name":
+            return self._title(value)
+        if kind in {"number", "integer"}:
+            return amount_in_words(value, unit, self._units) if unit else number_in_words(value)
+        if kind == "boolean":
+            return "yes" if value else "no"
+        if isinstance(value, date):
+            return value.isoformat()
+        return str(value)
+
+    def amount(self, value: float | int, unit: str) -> str:
+        """A number with its unit as people read it."""
+        return amount_in_words(value, unit, self._units)
+
+    def parameter_value(self, value: Any, unit: str) -> str:
+        """A parameter's value: a number, a pair by unit family, or a short table."""
+        if isinstance(value, bool | str):
+            return str(value)
+        if isinstance(value, int | float):
+            return self.amount(value, unit)
+        if isinstance(value, Mapping):
+            return " | ".join(
+                self.amount(one, key) if isinstance(one, int | float) else f"{key} {one}" for key, one in value.items()
+            )
+        if isinstance(value, list):
+            return "table of " + str(len(value)) + " rows"
+        return str(value)
+
+    def _title(self, identifier: str) -> str:
+        return self._rulebook.vocabulary.title(identifier)
+
+    def _say_fact(self, fact: Fact) -> str:
+        for kind, (name, describe) in _FACTS.items():
+            if isinstance(fact, kind):
+                values = describe(fact, self)
+                return _fill_optional(self._facts[name], values)
+        raise KnowledgeError(f"no sentence for a fact of type {type(fact).__name__}.")
+
+
+def _fill_optional(template: str, values: Mapping[str, str | None]) -> str:
+    """``{field:before|after}`` prints nothing at all when the field is unknown."""
+
+    def words(match: re.Match[str]) -> str:
+        value = values.get(match.group(1))
+        if not value:
+            return ""
+        return f"{match.group(2) or ''}{value}{match.group(3) or ''}"
+
+    return _FACT_PART.sub(words, template)
+
+
+def _day(day: date | None) -> str | None:
+    return day.isoformat() if day else None
+
+
+def _use(use: Any, words: Wording) -> dict[str, str | None]:
+    dose = words.amount(use.daily, f"{use.unit}/d") if use.daily is not None else None
+    title = words._title(use.ingredient)
+    product = f"{title}, \u201c{use.product}\u201d" if use.product else title
+    return {"product": product, "status": use.status, "dose": dose, "start": _day(use.start), "end": _day(use.end)}
+
+
+def _lab(lab: Any, words: Wording) -> dict[str, str | None]:
+    return {"title": words._title(lab.measure), "reported": lab.reported, "taken": _day(lab.taken)}
+
+
+def _patient(patient: Any, _: Wording) -> dict[str, str | None]:
+    age = None if patient.age_years is None else str(patient.age_years)
+    return {"sex": patient.sex, "age_years": age}
+
+
+def _condition(one: Any, words: Wording) -> dict[str, str | None]:
+    return {"title": words._title(one.problem), "clinical_status": one.clinical_status, "onset": _day(one.onset)}
+
+
+def _goal(goal: Any, words: Wording) -> dict[str, str | None]:
+    low, high = (None if end is None else number_in_words(end) for end in (goal.low, goal.high))
+    return {"title": words._title(goal.measure), "low": low, "high": high}
+
+
+_FACTS: dict[type[Fact], tuple[str, Callable[[Any, Wording], dict[str, str | None]]]] = {
+    Patient: ("patient", _patient),
+    MedicationUse: ("use", _use),
+    LabResult: ("lab", _lab),
+    Condition: ("condition", _condition),
+    Procedure: ("procedure", lambda one, w: {"title": w._title(one.procedure), "performed": _day(one.performed)}),
+    Goal: ("goal", _goal),
+    LabOrder: (
+        "order",
+        lambda one, w: {
+            "title": w._title(one.measure), "state": one.state, "authored": _day(one.authored), "due": _day(one.due)
+        },  # fmt: skip
+    ),
+    Diet: ("diet", lambda one, w: {"food": w._title(one.food), "recorded": _day(one.recorded)}),
+    Context: ("context", lambda one, _: {"hook": one.hook}),
+}
