@@ -90,7 +90,9 @@ class Pattern:
             return Pattern(self.kind, (*self.tests, other), self.where)
         if isinstance(other, Conjunction):
             return Pattern(self.kind, (*self.tests, *other.tests), self.where)
-        raise UnsafeRule(f"a pattern takes tests after '&', not {type(other).__name__}.", where=_here())
+        raise UnsafeRule(
+            f"a pattern takes tests after '&', not {type(other).__name__}.", where=_here()
+        )
 
     def __or__(self, other: object) -> Pattern:
         raise _no_alternatives()
@@ -142,11 +144,13 @@ class _Field:
             return Test(self._name, op, right)
         if isinstance(right, _Field):
             raise UnsafeRule(
-                f"m.{self._name} is compared with m.{right._name}: two fields of one fact.",
+                f"m.{self._name} is compared with m.{right._name}: two fields of one fact.",  # noqa: SLF001
                 where=_here(),
                 remedy="Compare them in a derivation and give the finding a yes/no field.",
             )
-        raise UnsafeRule(f"m.{self._name} is compared with {right!r}, which no fact can hold.", where=_here())
+        raise UnsafeRule(
+            f"m.{self._name} is compared with {right!r}, which no fact can hold.", where=_here()
+        )
 
     def __eq__(self, right: object) -> Test:  # type: ignore[override]
         return self._test("==", right)
@@ -171,10 +175,14 @@ class _Field:
 
     def _arithmetic(self, *_: object) -> Test:
         raise UnsafeRule(
-            f"arithmetic on m.{self._name}.", where=_here(), remedy="Compute it in a derivation and test the result."
+            f"arithmetic on m.{self._name}.",
+            where=_here(),
+            remedy="Compute it in a derivation and test the result.",
         )
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _arithmetic
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = (
+        _arithmetic
+    )
     __neg__ = __pos__ = __invert__ = __floordiv__ = __mod__ = __pow__ = _arithmetic
 
 
@@ -193,13 +201,17 @@ class _Bound:
 
     def __getattr__(self, field: str) -> _Bound:
         if self.ref.field:
-            raise UnsafeRule(f"c.{self.ref.alias}.{self.ref.field}.{field} goes too deep.", where=_here())
+            raise UnsafeRule(
+                f"c.{self.ref.alias}.{self.ref.field}.{field} goes too deep.", where=_here()
+            )
         return _Bound(self.ref.alias, field)
 
     def __lshift__(self, pattern: object) -> Binding:
         if not isinstance(pattern, Pattern):
             raise UnsafeRule(
-                f"c.{self.ref.alias} << needs finding(...) or fact(...).", where=_here(), remedy="Put tests behind '&'."
+                f"c.{self.ref.alias} << needs finding(...) or fact(...).",
+                where=_here(),
+                remedy="Put tests behind '&'.",
             )
         return Binding(self.ref.alias, pattern)
 
@@ -276,7 +288,9 @@ def when_all(*condition: Binding | Negation) -> Callable[[RuleFunction], _Condit
     return attach
 
 
-def rule(name: str, *, infers: Iterable[str] = (), silent: bool = False) -> Callable[[_Conditioned], Rule]:
+def rule(
+    name: str, *, infers: Iterable[str] = (), silent: bool = False
+) -> Callable[[_Conditioned], Rule]:
     """Name a rule; ``name`` is the key of its card and of its vignettes.
 
     ``infers`` names findings that firing gives to later rules (about the same subject), before anything is
@@ -286,7 +300,11 @@ def rule(name: str, *, infers: Iterable[str] = (), silent: bool = False) -> Call
 
     def build(conditioned: _Conditioned) -> Rule:
         if not isinstance(conditioned, _Conditioned):
-            raise UnsafeRule(f"rule {name!r} has no conditions.", where=where, remedy="Put @when_all(...) below @rule.")
+            raise UnsafeRule(
+                f"rule {name!r} has no conditions.",
+                where=where,
+                remedy="Put @when_all(...) below @rule.",
+            )
         return Rule(name, conditioned.condition, conditioned.function, tuple(infers), silent, where)
 
     return build
@@ -317,7 +335,9 @@ def derivation(
     where = _here()
 
     def build(function: DerivationFunction) -> Derivation:
-        return Derivation(function.__name__, tuple(gives), tuple(reads), tuple(requires), function, where)
+        return Derivation(
+            function.__name__, tuple(gives), tuple(reads), tuple(requires), function, where
+        )
 
     return build
 
@@ -332,7 +352,9 @@ def _here() -> str:
 
 def _no_alternatives() -> UnsafeRule:
     return UnsafeRule(
-        "'|' in a condition.", where=_here(), remedy="Write two rules, or infer one finding from either side in a derivation."
+        "'|' in a condition.",
+        where=_here(),
+        remedy="Write two rules, or infer one finding from either side in a derivation.",
     )
 
 

@@ -60,7 +60,9 @@ class Concluder:
         for conclusion in conclusions:
             for name in conclusion.rule.infers:
                 if not any(made.about == conclusion.about for made in evidence.findings(name)):
-                    yield evidence.finding(name, conclusion.about, because=conclusion.outcome.because)
+                    yield evidence.finding(
+                        name, conclusion.about, because=conclusion.outcome.because
+                    )
 
     def group(self, conclusions: Iterable[Conclusion]) -> list[list[Conclusion]]:
         """Matches of one rule about one subject belong together."""
@@ -79,9 +81,17 @@ class Concluder:
         because = _unique(reason for one in group for reason in one.outcome.because)
         chain = _unique(_findings_below(because))
         bindings = first.bindings
-        indicator = next(line.is_ for line in card.indicator if line.when is None or holds(line.when, about, evidence))
+        indicator = next(
+            line.is_
+            for line in card.indicator
+            if line.when is None or holds(line.when, about, evidence)
+        )
         weighed = [
-            made for line in card.indicator if line.when for made in evidence.findings(line.when) if made.about in {about, ""}
+            made
+            for line in card.indicator
+            if line.when
+            for made in evidence.findings(line.when)
+            if made.about in {about, ""}
         ]
         parameters = self._parameters(first.rule, [*chain, *_findings_below(weighed)], evidence)
         return Recommendation(
@@ -112,13 +122,17 @@ class Concluder:
 
     # Parts -----------------------------------------------------------------------------------------------------
 
-    def _parameters(self, rule: Rule, findings: Iterable[Finding], evidence: Evidence) -> tuple[ParameterUse, ...]:
+    def _parameters(
+        self, rule: Rule, findings: Iterable[Finding], evidence: Evidence
+    ) -> tuple[ParameterUse, ...]:
         used = {name: evidence.parameter(name) for name in self.consults(rule)}
         for finding in findings:
             used.update((one.name, one) for one in finding.parameters)
         return tuple(used[name] for name in sorted(used))
 
-    def _citations(self, card: CardModel, parameters: Sequence[ParameterUse]) -> tuple[Citation, ...]:
+    def _citations(
+        self, card: CardModel, parameters: Sequence[ParameterUse]
+    ) -> tuple[Citation, ...]:
         keys = dict.fromkeys((*card.cites, *(one.cite for one in parameters if one.cite)))
         return tuple(
             Citation(key=key, label=held.label, url=held.address, verified=held.verified)
@@ -154,13 +168,17 @@ class Concluder:
 
     def _resolve(self, action: ActionModel, evidence: Evidence) -> dict[str, Any]:
         """Replace ``{parameter: name}`` in an action by the value in force."""
-        return {key: _resolved(value, evidence) for key, value in (action.model_extra or {}).items()}
+        return {
+            key: _resolved(value, evidence) for key, value in (action.model_extra or {}).items()
+        }
 
     def _reason(self, code: str) -> OverrideReason:
         held = self._rulebook.override_reasons[code]
         return OverrideReason(code=code, system=held.system, display=held.display)
 
-    def _fingerprint(self, card: CardModel, about: str, bindings: Mapping[str, Fact | Finding]) -> str:
+    def _fingerprint(
+        self, card: CardModel, about: str, bindings: Mapping[str, Fact | Finding]
+    ) -> str:
         parts = [card.topic_code, about]
         for place in card.changes_with:
             alias, _, field = place.partition(".")
@@ -182,7 +200,10 @@ def _resolved(value: Any, evidence: Evidence) -> Any:
 
 def _consulted(rule: Rule) -> frozenset[str]:
     return frozenset(
-        test.right.name for part in rule.condition for test in part.pattern.tests if isinstance(test.right, ParameterRef)
+        test.right.name
+        for part in rule.condition
+        for test in part.pattern.tests
+        if isinstance(test.right, ParameterRef)
     )
 
 
@@ -215,5 +236,3 @@ def _unique(reasons: Iterable[Any]) -> tuple[Any, ...]:
         if reason not in kept:
             kept.append(reason)
     return tuple(kept)
-
-

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from rules.assessment import Assessment, HistoryEntry, Provenance, Recommendation, RuleFailure
 from rules.compiler import Item, Program, compile_rules
-from rules.conclusions import Conclusion, Concluder
-from rules.errors import EngineError
+from rules.conclusions import Concluder, Conclusion
+from rules.errors import DekacardError, EngineError
 from rules.evidence import Evidence
 from rules.facts import Fact, FactSet, Finding
 from rules.in_force import KnowledgeInForce
@@ -47,7 +47,9 @@ class Engine:
         self.rulebook = rulebook
         self.matcher_name: MatcherName = matcher
         self._lock = Lock()
-        self._in_force: OrderedDict[tuple[date, str], tuple[KnowledgeInForce, Matcher, Program]] = OrderedDict()
+        self._in_force: OrderedDict[tuple[date, str], tuple[KnowledgeInForce, Matcher, Program]] = (
+            OrderedDict()
+        )
         self._matchers: dict[tuple[object, ...], tuple[Matcher, Program]] = {}
         self._concluder = Concluder(rulebook)
         self._packs = rulebook.digests
@@ -113,8 +115,10 @@ class Engine:
             try:
                 for finding in derivation.derive(evidence):
                     evidence.add(finding)
-            except Exception as error:  # a broken derivation must not hide what the others found
-                failures.append(RuleFailure(rule=derivation.name, version="", error=_describe(error)))
+            except Exception as error:  # noqa: BLE001 - a broken one must not hide the others
+                failures.append(
+                    RuleFailure(rule=derivation.name, version="", error=_describe(error))
+                )
         return failures
 
     def _fire(
@@ -129,13 +133,19 @@ class Engine:
                 rule = self.rulebook.rules[name]
                 if not self._concluder.speaks(name, context):
                     continue
-                case = SimpleNamespace(**dict(zip(program.aliases(name), (bound[place] for place in places), strict=True)))
+                case = SimpleNamespace(
+                    **dict(
+                        zip(program.aliases(name), (bound[place] for place in places), strict=True)
+                    )
+                )
                 try:
                     outcome = rule.conclude(case)
                     if outcome is not None:
                         conclusions.append(Conclusion(rule, outcome, vars(case)))
-                except Exception as error:  # one broken rule is recorded, the others still speak
-                    failures.append(RuleFailure(rule=name, version=self._version(name), error=_describe(error)))
+                except Exception as error:  # noqa: BLE001 - recorded; the others still speak
+                    failures.append(
+                        RuleFailure(rule=name, version=self._version(name), error=_describe(error))
+                    )
             if stratum + 1 < program.strata:
                 for inferred in self._concluder.infer(conclusions, evidence):
                     evidence.add(inferred)
@@ -144,9 +154,11 @@ class Engine:
         for group in self._concluder.group(conclusions):
             try:
                 fired.append(self._concluder.recommend(group, evidence))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - recorded; the others still speak
                 name = group[0].rule.name
-                failures.append(RuleFailure(rule=name, version=self._version(name), error=_describe(error)))
+                failures.append(
+                    RuleFailure(rule=name, version=self._version(name), error=_describe(error))
+                )
         return fired
 
     def _version(self, name: str) -> str:
@@ -173,22 +185,30 @@ class Engine:
         names = sorted(name for name in self._consulted() if name in values)
         key = tuple((name, values[name]) for name in names)
         if key not in self._matchers:
-            active = [rule for rule in self.rulebook.rules.values() if self._concluder.consults(rule) <= values.keys()]
-            program = compile_rules(active, self.rulebook.schema(), {name: values[name] for name in names})
+            active = [
+                rule
+                for rule in self.rulebook.rules.values()
+                if self._concluder.consults(rule) <= values.keys()
+            ]
+            program = compile_rules(
+                active, self.rulebook.schema(), {name: values[name] for name in names}
+            )
             self._matchers[key] = (_build(self.matcher_name, program), program)
         return self._matchers[key]
 
     def _consulted(self) -> set[str]:
-        return {name for rule in self.rulebook.rules.values() for name in self._concluder.consults(rule)}
+        return {
+            name for rule in self.rulebook.rules.values() for name in self._concluder.consults(rule)
+        }
 
 
 def _build(name: MatcherName, program: Program) -> Matcher:
     if name == "compiled":
-        from rules.oracle import CompiledMatcher
+        from rules.oracle import CompiledMatcher  # noqa: PLC0415 - only what was chosen
 
         return CompiledMatcher(program)
     if name == "durable":
-        from rules.driver import DurableMatcher
+        from rules.driver import DurableMatcher  # noqa: PLC0415 - needs the C module
 
         return DurableMatcher(program)
     raise EngineError(f"there is no matcher {name!r}; choose durable or compiled.")
@@ -196,11 +216,16 @@ def _build(name: MatcherName, program: Program) -> Matcher:
 
 def _item(one: Fact | Finding) -> Item:
     if isinstance(one, Finding):
-        values = {field: value.isoformat() if isinstance(value, date) else value for field, value in one.values.items()}
+        values = {
+            field: value.isoformat() if isinstance(value, date) else value
+            for field, value in one.values.items()
+        }
         return Item(f"finding:{one.name}", {"about": one.about, **values})
     kind = type(one).__name__.lower()
     fields = _ITEM_FIELDS[kind]
-    return Item(kind, {field: getattr(one, field) for field in fields if getattr(one, field) is not None})
+    return Item(
+        kind, {field: getattr(one, field) for field in fields if getattr(one, field) is not None}
+    )
 
 
 _ITEM_FIELDS = {
@@ -211,9 +236,11 @@ _ITEM_FIELDS = {
 
 def _describe(error: Exception) -> str:
     """Type and our own words only: a foreign message could repeat patient data."""
-    from rules.errors import DekacardError
-
-    return f"{type(error).__name__}: {error}" if isinstance(error, DekacardError) else type(error).__name__
+    return (
+        f"{type(error).__name__}: {error}"
+        if isinstance(error, DekacardError)
+        else type(error).__name__
+    )
 
 
 def software_version() -> str:

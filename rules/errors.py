@@ -39,7 +39,9 @@ class EngineError(DekacardError):
 class RequestError(DekacardError):
     """The caller sent something unusable; ``status`` is the HTTP status that says so."""
 
-    def __init__(self, what: str, *, status: int = 400, code: str = "invalid", diagnostics: str = "") -> None:
+    def __init__(
+        self, what: str, *, status: int = 400, code: str = "invalid", diagnostics: str = ""
+    ) -> None:
         self.status, self.code, self.diagnostics = status, code, diagnostics
         super().__init__(what)
 

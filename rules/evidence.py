@@ -38,7 +38,9 @@ _PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
 class Evidence:
     """Facts and findings of one patient on one day; derivations read it and return more findings."""
 
-    def __init__(self, facts: FactSet, knowledge: KnowledgeInForce, *, as_of: datetime, today: date) -> None:
+    def __init__(
+        self, facts: FactSet, knowledge: KnowledgeInForce, *, as_of: datetime, today: date
+    ) -> None:
         self.facts = facts
         self.knowledge = knowledge
         self.as_of = as_of
@@ -73,7 +75,9 @@ class Evidence:
 
     def conditions_of(self, problem: str) -> tuple[Condition, ...]:
         """Entries of the problem list for one problem, whatever their status."""
-        return tuple(condition for condition in self.facts.conditions if condition.problem == problem)
+        return tuple(
+            condition for condition in self.facts.conditions if condition.problem == problem
+        )
 
     def procedures_of(self, procedure: str) -> tuple[Procedure, ...]:
         """Completed procedures of one kind."""
@@ -157,10 +161,14 @@ class Evidence:
         for field, value in values.items():
             kind = declared.get(field)
             if kind is None:
-                raise FactError(f"finding {name!r} has no field {field!r}; declare it in findings.yaml.")
+                raise FactError(
+                    f"finding {name!r} has no field {field!r}; declare it in findings.yaml."
+                )
             if value is None:
                 if not kind.optional:
-                    raise FactError(f"finding {name!r}: field {field!r} is not optional but unknown.")
+                    raise FactError(
+                        f"finding {name!r}: field {field!r} is not optional but unknown."
+                    )
                 continue
             if not isinstance(value, _PYTHON_TYPES[kind.kind]) or (
                 isinstance(value, bool) is not (kind.kind == "boolean")
@@ -180,6 +188,3 @@ def _newest_first(lab: LabResult) -> tuple[float, float, Any]:
     day = lab.taken.toordinal() if lab.taken else 0
     instant = lab.instant.timestamp() if lab.instant else 0.0
     return (-day, -instant, lab.source)
-
-
-

@@ -51,7 +51,9 @@ class KnowledgeInForce:
         """Declared fields of a finding; raises KnowledgeError for an undeclared finding."""
         fields = self.rulebook.finding_fields.get(name)
         if fields is None:
-            raise KnowledgeError(f"finding {name!r} is declared in no findings.yaml.", remedy="Declare it.")
+            raise KnowledgeError(
+                f"finding {name!r} is declared in no findings.yaml.", remedy="Declare it."
+            )
         return fields
 
     def title(self, identifier: str) -> str:

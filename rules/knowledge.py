@@ -235,5 +235,7 @@ class CitationModel(_Strict):
     @property
     def label(self) -> str:
         """Authors, title, journal and year in one line."""
-        parts = [part for part in (self.authors, self.title, self.journal, str(self.year or "")) if part]
+        parts = [
+            part for part in (self.authors, self.title, self.journal, str(self.year or "")) if part
+        ]
         return ". ".join(part.rstrip(".") for part in parts)

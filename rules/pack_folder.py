@@ -107,6 +107,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def read_head(folder: Path) -> PackHead:
+    """Read ``pack.toml``; raises KnowledgeError when it is missing or wrong."""
     file = folder / "pack.toml"
     if not file.is_file():
         raise KnowledgeError("is no pack: it has no pack.toml.", where=str(folder))
@@ -172,7 +173,9 @@ def _modules(folder: Path, module: str | None, head: PackHead, digest: str) -> I
     if package not in sys.modules:
         _import_file(package, folder / "__init__.py", folder)
     for name in names:
-        yield sys.modules.get(f"{package}.{name}") or _import_file(f"{package}.{name}", folder / f"{name}.py")
+        yield sys.modules.get(f"{package}.{name}") or _import_file(
+            f"{package}.{name}", folder / f"{name}.py"
+        )
 
 
 def _import_file(name: str, file: Path, folder: Path | None = None) -> ModuleType:
@@ -194,5 +197,7 @@ def _import_file(name: str, file: Path, folder: Path | None = None) -> ModuleTyp
         raise
     except Exception as error:
         sys.modules.pop(name, None)
-        raise KnowledgeError(f"cannot be imported: {type(error).__name__}: {error}.", where=str(file)) from error
+        raise KnowledgeError(
+            f"cannot be imported: {type(error).__name__}: {error}.", where=str(file)
+        ) from error
     return loaded

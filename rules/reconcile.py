@@ -34,7 +34,10 @@ def supersede(
 
 
 def _stronger(
-    one: Recommendation, fired: Sequence[Recommendation], cards: Mapping[str, CardModel], evidence: Evidence
+    one: Recommendation,
+    fired: Sequence[Recommendation],
+    cards: Mapping[str, CardModel],
+    evidence: Evidence,
 ) -> Recommendation | None:
     for choice in cards[one.rule].yields_to:
         if choice.when is not None and not holds(choice.when, one.about, evidence):
@@ -69,7 +72,9 @@ def suppress(
     spoken: list[Recommendation] = []
     silent: list[Suppressed] = []
     for one in kept:
-        reason = _answered(one, history, as_of=as_of, user=user, evidence=evidence, card=cards[one.rule])
+        reason = _answered(
+            one, history, as_of=as_of, user=user, evidence=evidence, card=cards[one.rule]
+        )
         if reason is None:
             spoken.append(one)
         else:

@@ -55,16 +55,23 @@ class Rulebook:
         for pack in self.packs:
             for rule in pack.rules:
                 if rule.name in self.pack_of:
-                    raise KnowledgeError(f"rule {rule.name!r} stands in two packs.", where=rule.where)
+                    raise KnowledgeError(
+                        f"rule {rule.name!r} stands in two packs.", where=rule.where
+                    )
                 self.pack_of[rule.name] = pack
                 if rule.name not in self.retired:
                     self.rules[rule.name] = rule
         self.derivations: tuple[Derivation, ...] = self._order_derivations()
         self.finding_fields: dict[str, dict[str, FieldSpec]] = {
-            name: {field: FieldSpec(kind.rstrip("?"), kind.endswith("?")) for field, kind in model.fields.items()}
+            name: {
+                field: FieldSpec(kind.rstrip("?"), kind.endswith("?"))
+                for field, kind in model.fields.items()
+            }
             for name, model in self.findings.items()
         }
-        self.vocabulary: Vocabulary = load_vocabulary([pack.codes for pack in self.packs if pack.codes.is_dir()])
+        self.vocabulary: Vocabulary = load_vocabulary(
+            [pack.codes for pack in self.packs if pack.codes.is_dir()]
+        )
 
     @property
     def digests(self) -> dict[str, str]:
@@ -74,18 +81,26 @@ class Rulebook:
     @property
     def digest(self) -> str:
         """One SHA-256 over all packs, in order."""
-        return hashlib.sha256("\n".join(f"{p.head.id} {p.digest}" for p in self.packs).encode()).hexdigest()
+        return hashlib.sha256(
+            "\n".join(f"{p.head.id} {p.digest}" for p in self.packs).encode()
+        ).hexdigest()
 
     def schema(self) -> dict[str, dict[str, str]]:
         """Kinds and field types for the compiler; names and days travel as text."""
         kinds: dict[str, dict[str, str]] = {}
         for name, fields in self.finding_fields.items():
             kinds[f"finding:{name}"] = {"about": "text"} | {
-                field: ("text" if spec.kind in {"name", "day"} else spec.kind) + ("?" if spec.optional else "")
+                field: ("text" if spec.kind in {"name", "day"} else spec.kind)
+                + ("?" if spec.optional else "")
                 for field, spec in fields.items()
             }
         kinds["patient"] = {"age_years": "integer?", "age_days": "integer?", "sex": "text?"}
-        kinds["context"] = {"hook": "text", "moment": "text", "verbosity": "text", "profile": "text"}
+        kinds["context"] = {
+            "hook": "text",
+            "moment": "text",
+            "verbosity": "text",
+            "profile": "text",
+        }
         return kinds
 
     def _merge(self, part: str) -> dict[str, Any]:
@@ -95,7 +110,8 @@ class Rulebook:
             for name, entry in entries.items():
                 if name in merged:
                     raise KnowledgeError(
-                        f"{name!r} of {part.replace('_', ' ')} stands in two packs.", where=str(pack.folder)
+                        f"{name!r} of {part.replace('_', ' ')} stands in two packs.",
+                        where=str(pack.folder),
                     )
                 merged[name] = entry
         return merged
@@ -128,7 +144,9 @@ class Rulebook:
             before: list[int] = []
             for name in (*derivation.reads, *derivation.requires):
                 if name not in givers:
-                    raise KnowledgeError(f"reads {name!r}, which no derivation gives.", where=derivation.where)
+                    raise KnowledgeError(
+                        f"reads {name!r}, which no derivation gives.", where=derivation.where
+                    )
                 before.extend(giver for giver in givers[name] if giver != place)
             graph.add(place, *before)
         try:
@@ -160,9 +178,13 @@ def load_rulebook(names: Sequence[str] | None = None, folders: Sequence[Path] = 
     for wanted in names:
         name, _, version = wanted.replace(" ", "").partition("==")
         if name not in found:
-            raise KnowledgeError(f"pack {name!r} is not found. Known packs: {', '.join(sorted(found))}.")
+            raise KnowledgeError(
+                f"pack {name!r} is not found. Known packs: {', '.join(sorted(found))}."
+            )
         pack = open_pack(*found[name])
-        if version and not (pack.head.version == version or pack.head.version.startswith(version + ".")):
+        if version and not (
+            pack.head.version == version or pack.head.version.startswith(version + ".")
+        ):
             raise KnowledgeError(f"pack {name!r} is version {pack.head.version}, not {version}.")
         chosen.append(pack)
     return Rulebook(chosen)
@@ -190,10 +212,10 @@ def find_packs(folders: Iterable[Path] = ()) -> dict[str, tuple[Path, str | None
 def _remember(found: dict[str, tuple[Path, str | None]], folder: Path, module: str | None) -> None:
     name = read_head(folder).id
     if name in found and found[name][0].resolve() != folder.resolve():
-        raise KnowledgeError(f"the pack id {name!r} is taken by {found[name][0]}.", where=str(folder))
+        raise KnowledgeError(
+            f"the pack id {name!r} is taken by {found[name][0]}.", where=str(folder)
+        )
     found.setdefault(name, (folder, module))
-
-
 
 
 def _in_order(packs: Sequence[Pack]) -> list[Pack]:
@@ -204,13 +226,17 @@ def _in_order(packs: Sequence[Pack]) -> list[Pack]:
         for needed in pack.head.requires:
             name = needed.partition("==")[0].strip()
             if name not in by_id:
-                raise KnowledgeError(f"pack {pack.head.id!r} requires {name!r}, which is not active.")
+                raise KnowledgeError(
+                    f"pack {pack.head.id!r} requires {name!r}, which is not active."
+                )
             graph.add(pack.head.id, name)
         graph.add(pack.head.id)
     try:
         graph.prepare()
     except CycleError as error:
-        raise KnowledgeError(f"packs require each other in a circle: {' -> '.join(error.args[1])}.") from None
+        raise KnowledgeError(
+            f"packs require each other in a circle: {' -> '.join(error.args[1])}."
+        ) from None
     ordered: list[Pack] = []
     names = [pack.head.id for pack in packs]
     while graph.is_active():

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 _FACT_PART = re.compile(r"\{([a-z_]+)(?::([^{}|]*)(?:\|([^{}]*))?)?\}")
 
 
-def number_in_words(value: float | int) -> str:
+def number_in_words(value: float) -> str:
     """Print a number with thousands commas and no trailing zeros (``5,000``, ``2.5``)."""
     if isinstance(value, int) or float(value).is_integer():
         return f"{int(value):,}"
     return f"{value:,.3f}".rstrip("0").rstrip(".")
 
 
-def amount_in_words(value: float | int, unit: str, units: Mapping[str, str]) -> str:
+def amount_in_words(value: float, unit: str, units: Mapping[str, str]) -> str:
     """Print a number with its unit as people read it (``5,000 international units``, ``100 mcg``)."""
     words = units.get(unit, unit)
     return f"{number_in_words(value)} {words}".rstrip()
@@ -84,7 +84,11 @@ class Wording:
     def subject(self, reason: Fact | Finding) -> str:
         """The title of what a finding is about, or the finding's own title."""
         if isinstance(reason, Finding):
-            return self._title(reason.about) if reason.about else self._rulebook.findings[reason.name].title
+            return (
+                self.title(reason.about)
+                if reason.about
+                else self._rulebook.findings[reason.name].title
+            )
         return self._say_fact(reason)
 
     def field(self, reason: Fact | Finding, field: str) -> str:
@@ -97,12 +101,14 @@ class Wording:
         model = self._rulebook.findings[reason.name]
         if field not in reason.values:
             return model.absent.get(field, "not recorded")
-        return self.value(reason.values[field], model.fields[field].rstrip("?"), model.units.get(field, ""))
+        return self.value(
+            reason.values[field], model.fields[field].rstrip("?"), model.units.get(field, "")
+        )
 
     def value(self, value: Any, kind: str, unit: str = "") -> str:
         """One value by its declared type; a unit may itself name another unit family."""
         if kind == "name":
-            return self._title(value)
+            return self.title(value)
         if kind in {"number", "integer"}:
             return amount_in_words(value, unit, self._units) if unit else number_in_words(value)
         if kind == "boolean":
@@ -111,7 +117,7 @@ class Wording:
             return value.isoformat()
         return str(value)
 
-    def amount(self, value: float | int, unit: str) -> str:
+    def amount(self, value: float, unit: str) -> str:
         """A number with its unit as people read it."""
         return amount_in_words(value, unit, self._units)
 
@@ -123,13 +129,15 @@ class Wording:
             return self.amount(value, unit)
         if isinstance(value, Mapping):
             return " | ".join(
-                self.amount(one, key) if isinstance(one, int | float) else f"{key} {one}" for key, one in value.items()
+                self.amount(one, key) if isinstance(one, int | float) else f"{key} {one}"
+                for key, one in value.items()
             )
         if isinstance(value, list):
             return "table of " + str(len(value)) + " rows"
         return str(value)
 
-    def _title(self, identifier: str) -> str:
+    def title(self, identifier: str) -> str:
+        """The title people read for a vocabulary id."""
         return self._rulebook.vocabulary.title(identifier)
 
     def _say_fact(self, fact: Fact) -> str:
@@ -158,13 +166,19 @@ def _day(day: date | None) -> str | None:
 
 def _use(use: Any, words: Wording) -> dict[str, str | None]:
     dose = words.amount(use.daily, f"{use.unit}/d") if use.daily is not None else None
-    title = words._title(use.ingredient)
+    title = words.title(use.ingredient)
     product = f"{title}, \u201c{use.product}\u201d" if use.product else title
-    return {"product": product, "status": use.status, "dose": dose, "start": _day(use.start), "end": _day(use.end)}
+    return {
+        "product": product,
+        "status": use.status,
+        "dose": dose,
+        "start": _day(use.start),
+        "end": _day(use.end),
+    }
 
 
 def _lab(lab: Any, words: Wording) -> dict[str, str | None]:
-    return {"title": words._title(lab.measure), "reported": lab.reported, "taken": _day(lab.taken)}
+    return {"title": words.title(lab.measure), "reported": lab.reported, "taken": _day(lab.taken)}
 
 
 def _patient(patient: Any, _: Wording) -> dict[str, str | None]:
@@ -173,12 +187,16 @@ def _patient(patient: Any, _: Wording) -> dict[str, str | None]:
 
 
 def _condition(one: Any, words: Wording) -> dict[str, str | None]:
-    return {"title": words._title(one.problem), "clinical_status": one.clinical_status, "onset": _day(one.onset)}
+    return {
+        "title": words.title(one.problem),
+        "clinical_status": one.clinical_status,
+        "onset": _day(one.onset),
+    }
 
 
 def _goal(goal: Any, words: Wording) -> dict[str, str | None]:
     low, high = (None if end is None else number_in_words(end) for end in (goal.low, goal.high))
-    return {"title": words._title(goal.measure), "low": low, "high": high}
+    return {"title": words.title(goal.measure), "low": low, "high": high}
 
 
 _FACTS: dict[type[Fact], tuple[str, Callable[[Any, Wording], dict[str, str | None]]]] = {
@@ -186,14 +204,20 @@ _FACTS: dict[type[Fact], tuple[str, Callable[[Any, Wording], dict[str, str | Non
     MedicationUse: ("use", _use),
     LabResult: ("lab", _lab),
     Condition: ("condition", _condition),
-    Procedure: ("procedure", lambda one, w: {"title": w._title(one.procedure), "performed": _day(one.performed)}),
+    Procedure: (
+        "procedure",
+        lambda one, w: {"title": w.title(one.procedure), "performed": _day(one.performed)},
+    ),
     Goal: ("goal", _goal),
     LabOrder: (
         "order",
         lambda one, w: {
-            "title": w._title(one.measure), "state": one.state, "authored": _day(one.authored), "due": _day(one.due)
-        },  # fmt: skip
+            "title": w.title(one.measure),
+            "state": one.state,
+            "authored": _day(one.authored),
+            "due": _day(one.due),
+        },
     ),
-    Diet: ("diet", lambda one, w: {"food": w._title(one.food), "recorded": _day(one.recorded)}),
+    Diet: ("diet", lambda one, w: {"food": w.title(one.food), "recorded": _day(one.recorded)}),
     Context: ("context", lambda one, _: {"hook": one.hook}),
 }

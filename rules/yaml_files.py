@@ -18,10 +18,12 @@ except ImportError:  # the C parser is ten times faster, but the plain one reads
 
 
 class _StrictLoader(_Base):
-    """Refuses what plain YAML lets pass: a key that stands twice, and a key that is not a plain value."""
+    """Refuses a key that stands twice, and a key that is not a plain value."""
+
+    place: str = ""
 
 
-def _mapping(loader: _StrictLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
@@ -29,13 +31,14 @@ def _mapping(loader: _StrictLoader, node: yaml.MappingNode, deep: bool = False) 
         if not isinstance(key, Hashable):
             raise KnowledgeError("a key is not a plain value.", where=f"{loader.place}:{line}")
         if key in seen:
-            raise KnowledgeError(f"the key {key!r} stands twice.", where=f"{loader.place}:{line}", remedy="Keep one.")
+            raise KnowledgeError(
+                f"the key {key!r} stands twice.", where=f"{loader.place}:{line}", remedy="Keep one."
+            )
         seen[key] = loader.construct_object(value_node, deep=True)
     return seen
 
 
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-_StrictLoader.place = ""
 
 
 def read_yaml(file: Path | Traversable) -> Any:
@@ -50,7 +53,9 @@ def read_yaml(file: Path | Traversable) -> Any:
         return loader.get_single_data() or {}
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise KnowledgeError(f"not readable as YAML: {error.problem}.", where=f"{file}:{line}") from None
+        raise KnowledgeError(
+            f"not readable as YAML: {error.problem}.", where=f"{file}:{line}"
+        ) from None
     except yaml.YAMLError as error:
         raise KnowledgeError(f"not readable as YAML: {error}.", where=str(file)) from None
     finally:
