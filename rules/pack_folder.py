@@ -141,7 +141,9 @@ def _read_plain(file: Path) -> dict[str, Any]:
 
 
 def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_input=False)[0]
+    problems = error.errors(include_url=False, include_input=False)
+    misspelt = (one for one in problems if one["type"] == "extra_forbidden")
+    problem = next(misspelt, problems[0])  # a misspelt key is why the right one is missing
     place = ".".join(str(step) for step in problem["loc"])
     words = "is not a known key" if problem["type"] == "extra_forbidden" else problem["msg"]
     return f"{place}: {words}." if place else f"{words}."
