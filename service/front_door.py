@@ -53,7 +53,7 @@ def read_json(body: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
         value = _DECODER.decode(body)
         if _proved_plain(body, value):
             return value
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RequestError):
         pass  # the exact reader knows what is wrong, and where
     return read_exactly(body)
 
