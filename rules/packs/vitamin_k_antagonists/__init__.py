@@ -1,0 +1,1 @@
+"""Vitamin K together with warfarin or another vitamin K antagonist."""
