@@ -8,6 +8,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker from which docs/cds-hooks-conformance.md is made."""
+    config.addinivalue_line(
+        "markers", "requirement(*ids): the CDS Hooks requirements (C1 to C77) that this test proves"
+    )
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The folder of the checkout."""

@@ -1,0 +1,1 @@
+"""The CDS Hooks door: discovery, calls, cards, feedback, and whom to believe."""

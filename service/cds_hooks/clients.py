@@ -1,0 +1,180 @@
+"""The registry of client profiles: one strict YAML file for each EHR that may call, read again when it changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from pydantic import ValidationError
+
+from rules.errors import KnowledgeError
+from rules.yaml_files import read_yaml
+from service.cds_hooks.client_profile import ClientProfile, ProfileRefused, SecretSource
+
+__all__ = ["Client", "ClientProfile", "ClientRegistry", "ProfileRefused", "read_profile"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """A caller whose token was verified. ``jti`` may be logged, the token may not."""
+
+    profile: ClientProfile
+    issuer: str
+    tenant: str | None
+    jti: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Snapshot:
+    """All profiles at one moment; swapped as a whole, so that a call never sees half a change."""
+
+    by_id: Mapping[str, ClientProfile]
+    files: Mapping[str, Path]
+    signature: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(kw_only=True)
+class ClientRegistry:
+    """The profiles of one folder. A file that becomes unreadable leaves the last good set in force."""
+
+    folder: Path
+    clock: Callable[[], float] = time.monotonic
+    look_every: float = 1.0
+    problem: str = ""
+    _now: _Snapshot = field(init=False)
+    _looked: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        self._now = _read_folder(self.folder)
+        self._looked = self.clock()
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read every ``*.yaml`` of ``folder``.
+
+        Raises:
+            ProfileRefused: a file is wrong, two profiles claim one caller, or there is no profile.
+        """
+        return cls(folder=folder)
+
+    def refresh(self) -> bool:
+        """Read the folder again if a file changed; True when new profiles are in force.
+
+        Looks at most every ``look_every`` seconds. ``problem`` says why a change was not taken over.
+        """
+        if self.clock() - self._looked < self.look_every:
+            return False
+        self._looked = self.clock()
+        try:
+            if _signature(self.folder) == self._now.signature:
+                self.problem = ""
+                return False
+            self._now = _read_folder(self.folder)
+        except (ProfileRefused, OSError) as error:
+            self.problem = str(error)
+            return False
+        self.problem = ""
+        return True
+
+    @property
+    def profiles(self) -> tuple[ClientProfile, ...]:
+        """All profiles, by id."""
+        return tuple(self._now.by_id[name] for name in sorted(self._now.by_id))
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Every origin from which a browser may call."""
+        return frozenset(origin for profile in self.profiles for origin in profile.origins)
+
+    def by_id(self, name: str) -> ClientProfile | None:
+        """The profile of that id."""
+        return self._now.by_id.get(name)
+
+    def for_issuer(self, issuer: str, tenant: str | None) -> ClientProfile | None:
+        """The profile for a token's ``iss`` and ``tenant``: one that names the tenant, else one that names none."""
+        fitting = [p for p in self.profiles if p.trust is not None and issuer in p.trust.issuers]
+        named = [p for p in fitting if p.trust and tenant is not None and tenant in p.trust.tenants]
+        return next(iter(named or [p for p in fitting if p.trust and not p.trust.tenants]), None)
+
+    def knows_issuer(self, issuer: str) -> bool:
+        """Whether any profile names this ``iss``, whatever the tenant."""
+        return any(p.trust is not None and issuer in p.trust.issuers for p in self.profiles)
+
+    def secret(self, profile: ClientProfile, source: SecretSource) -> bytes:
+        """Read a secret of ``profile``; files are relative to the folder of the profiles."""
+        try:
+            return source.read(self.folder)
+        except ProfileRefused as error:
+            raise ProfileRefused(error.what, where=str(self._now.files[profile.id])) from None
+
+
+def read_profile(file: Path) -> ClientProfile:
+    """Read one profile; it must state whom to believe.
+
+    Raises:
+        ProfileRefused: unreadable, unknown or missing members, or no ``trust``.
+    """
+    try:
+        written = read_yaml(file)
+    except (KnowledgeError, OSError, UnicodeDecodeError) as error:
+        raise ProfileRefused(str(error), where=str(file)) from None
+    try:
+        profile = ClientProfile.model_validate(written)
+    except ValidationError as error:
+        told = "; ".join(
+            f"{'.'.join(str(step) for step in one['loc']) or 'the file'}: {one['msg']}"
+            for one in error.errors(include_input=False, include_url=False)
+        )
+        raise ProfileRefused(f"{told}.", where=str(file)) from None
+    if profile.trust is None:
+        raise ProfileRefused(
+            "trust: is missing.", where=str(file), remedy="State issuers and keys."
+        )
+    if profile.trust.jwks_from is not None:
+        profile.trust.jwks_from.read(file.parent)
+    if profile.record_key is not None:
+        profile.record_key.read(file.parent)
+    return profile
+
+
+def _read_folder(folder: Path) -> _Snapshot:
+    signature = _signature(folder)
+    by_id: dict[str, ClientProfile] = {}
+    files: dict[str, Path] = {}
+    callers: dict[tuple[str, str | None], str] = {}
+    for name, _, _ in signature:
+        file = folder / name
+        profile = read_profile(file)
+        if profile.id in by_id:
+            raise ProfileRefused(
+                f"id: {profile.id!r} stands in {files[profile.id].name} too.", where=str(file)
+            )
+        by_id[profile.id], files[profile.id] = profile, file
+        for caller in _callers(profile):
+            if callers.setdefault(caller, profile.id) != profile.id:
+                raise ProfileRefused(
+                    f"trust: {callers[caller]!r} claims the same issuer and tenant.",
+                    where=str(file),
+                    remedy="Tell them apart by 'tenants'.",
+                )
+    if not by_id:
+        raise ProfileRefused(f"no client profile (*.yaml) lies in {folder}.")
+    return _Snapshot(by_id=by_id, files=files, signature=signature)
+
+
+def _callers(profile: ClientProfile) -> list[tuple[str, str | None]]:
+    if profile.trust is None:
+        return []
+    return [(i, t) for i in profile.trust.issuers for t in profile.trust.tenants or (None,)]
+
+
+def _signature(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    if not folder.is_dir():
+        raise ProfileRefused(
+            f"{folder} is no folder.", remedy="Point DEKACARD_CLIENTS at the profiles."
+        )
+    found = sorted(p for p in folder.iterdir() if p.suffix == ".yaml" and p.is_file())
+    return tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in found)
