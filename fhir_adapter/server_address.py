@@ -22,6 +22,8 @@ _PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)*")
 _QUERY = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?|\[\]-]|%[0-9A-Fa-f]{2})*")
 # A dot, slash, backslash, percent sign or control character in disguise: some parser undoes it, some does not.
 _DISGUISED = re.compile(r"%(?:2e|2f|5c|25|[01][0-9a-f]|7f)", re.IGNORECASE)
+# FHIR says 64 characters without "_"; real servers use more of both (Epic, about 200).
+_IDENTITY = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 # Cloud metadata services that hand out credentials to whoever asks from inside.
 _METADATA = {"metadata.google.internal", "metadata.goog", "metadata", "instance-data"}
@@ -159,10 +161,10 @@ def check_query(query: str) -> str:
     if len(query) > _LONGEST or not query.isascii():
         raise AddressRefused("the query is too long or not plain")
     _check_path(f"/{path}")
-    resource, _, identity = path.partition("/")
-    if not _TYPE.fullmatch(resource) or "/" in identity or "//" in path:
+    resource, slash, identity = path.partition("/")
+    if not _TYPE.fullmatch(resource) or bool(slash) == bool(search) or not _QUERY.fullmatch(search):
         raise AddressRefused("the query is no read and no search")
-    if bool(identity) == bool(search) or not _QUERY.fullmatch(search):
+    if slash and not _IDENTITY.fullmatch(identity):
         raise AddressRefused("the query is no read and no search")
     return resource
 

@@ -65,7 +65,7 @@ def read_key(document: object) -> SigningKey:
     return SigningKey(kid=kid, algorithm=algorithm, value=value)
 
 
-def mint_token(  # noqa: PLR0913 - the members of a token
+def mint_token(
     key: SigningKey,
     *,
     issuer: str,
