@@ -19,6 +19,7 @@ from rules.program import (
     CompiledRule,
     CrossTest,
     Field,
+    Item,
     Join,
     Kind,
     Known,
@@ -30,6 +31,8 @@ from rules.program import (
     Value,
     order_in_strata,
 )
+
+__all__ = ["Item", "Program", "compile_rules", "fit"]
 
 LARGEST = 2**53  # beyond it whole numbers and floating-point numbers part company
 LONGEST_TEXT = 2_000
@@ -187,6 +190,7 @@ class _Checker:
             self.rule.name,
             self.rule.where,
             tuple(self.steps),
+            tuple(order),
             tuple(self.bound[alias] for alias in order),
             frozenset(step.kind for step in self.steps[1:] if not step.negated),
         )

@@ -17,9 +17,9 @@ from typing import Any
 import orjson
 
 from rules.definition import SENTINEL, write_definition
-from rules.encoding import Item, ItemReader, Wire, blank_row, write_batch
+from rules.encoding import ItemReader, Wire, blank_row, write_batch
 from rules.errors import EngineError
-from rules.program import PATIENT, CompiledRule, Program
+from rules.program import PATIENT, CompiledRule, Item, Program
 from rules.topics import divide
 
 Match = tuple[str, tuple[int, ...]]
@@ -71,7 +71,7 @@ class DurableMatcher:
         engine = load_engine()
         wire = Wire.of(program)
         self._lock = threading.Lock()
-        self._strata = [_Stratum(engine, program, wire, stratum) for stratum in program.strata]
+        self._strata = [_Stratum(engine, program, wire, stratum) for stratum in program.rules]
 
     def match(self, items: Sequence[Item], stratum: int) -> list[Match]:
         """Every firing of the rules of one stratum, sorted: rule name, and the index of the item of each binding.

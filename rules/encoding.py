@@ -11,24 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
 
 from rules.compiler import LARGEST, LONGEST_TEXT, fit
 from rules.errors import FactError
-from rules.program import PATIENT, CompiledRule, Field, Kind, Program
+from rules.program import PATIENT, CompiledRule, Field, Item, Kind, Program
 
 MOST_ITEMS = 1_000  # evaluation time is bounded by what goes in
 MOST_COMBINATIONS = 2_000_000  # ... and by how many rows of items one rule could look at
-
-
-class Item(NamedTuple):
-    """Something a rule can match: a finding, the patient or the context, by its declared kind.
-
-    ``values`` holds the declared fields; an optional field that is unknown is ``None`` or left out.
-    """
-
-    kind: str
-    values: Mapping[str, object]
 
 
 Cell = str | int | float | bool | None
@@ -182,7 +171,7 @@ class Wire:
         """The wire form of a program."""
         texts = {
             test.value: None
-            for stratum in program.strata
+            for stratum in program.rules
             for rule in stratum
             for step in rule.steps
             for test in step.tests

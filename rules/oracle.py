@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rules.encoding import Item, ItemReader, Rows
+from rules.encoding import ItemReader, Rows
 from rules.errors import EngineError
-from rules.program import PATIENT, Check, CompiledRule, CrossTest, Join, Known, Program
+from rules.program import PATIENT, Check, CompiledRule, CrossTest, Item, Join, Known, Program
 
 Match = tuple[str, tuple[int, ...]]
 
@@ -23,13 +23,13 @@ class CompiledMatcher:
 
     def __init__(self, program: Program) -> None:
         self.source = "\n\n".join(
-            _Writer(program, number).write() for number in range(len(program.strata))
+            _Writer(program, number).write() for number in range(program.strata)
         )
         scope: dict[str, Any] = {"MOST_MATCHES": MOST_MATCHES, "EngineError": EngineError}
         exec(compile(self.source, "<rules as plain Python>", "exec"), scope)  # noqa: S102 - names are checked
-        self._readers = [ItemReader(program, stratum) for stratum in program.strata]
+        self._readers = [ItemReader(program, stratum) for stratum in program.rules]
         self._functions: list[Callable[[Rows], list[Match]]] = [
-            scope[f"stratum_{number}"] for number in range(len(program.strata))
+            scope[f"stratum_{number}"] for number in range(program.strata)
         ]
 
     def match(self, items: Sequence[Item], stratum: int) -> list[Match]:
@@ -52,7 +52,7 @@ class _Writer:
     def __init__(self, program: Program, number: int) -> None:
         self._kinds = program.kinds
         self._number = number
-        self._rules = program.strata[number]
+        self._rules = program.rules[number]
         self._lines: list[str] = []
 
     def write(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rules.authoring import Operator
 from rules.errors import UnsafeRule
@@ -18,6 +18,16 @@ PATIENT = "patient"
 BaseType = Literal["text", "integer", "number", "boolean"]
 Schema = Mapping[str, Mapping[str, str]]
 Value = str | int | float | bool
+
+
+class Item(NamedTuple):
+    """Something a rule can match: a finding, the patient or the context, by its declared kind.
+
+    ``values`` holds the declared fields; an optional field that is unknown is ``None`` or left out.
+    """
+
+    kind: str
+    values: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +102,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule ready for any matcher; ``outputs`` are the steps its bindings stand at, in their order."""
+    """A rule ready for any matcher; ``outputs`` are the steps at which its ``aliases`` are bound."""
 
     name: str
     where: str
     steps: tuple[Step, ...]
+    aliases: tuple[str, ...]
     outputs: tuple[int, ...]
     triggers: frozenset[str]
 
@@ -113,17 +124,29 @@ class Program:
     ``dormant`` names the rules left out because a parameter has no value in force, with that parameter.
     """
 
-    strata: tuple[tuple[CompiledRule, ...], ...]
+    rules: tuple[tuple[CompiledRule, ...], ...]
     kinds: Mapping[str, Kind]
     dormant: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def strata(self) -> int:
+        """How many strata there are; a matcher is asked for each in turn, from 0."""
+        return len(self.rules)
+
+    def aliases(self, rule: str) -> tuple[str, ...]:
+        """The names a rule binds, in the order in which a match lists their items."""
+        return self._rule(rule).aliases
+
     def triggers(self, rule: str) -> frozenset[str]:
         """Kinds of which an item must be present for the rule to fire at all (the patient always is)."""
-        for stratum in self.strata:
-            for compiled in stratum:
-                if compiled.name == rule:
-                    return compiled.triggers
-        raise KeyError(rule)
+        return self._rule(rule).triggers
+
+    def _rule(self, name: str) -> CompiledRule:
+        for stratum in self.rules:
+            for rule in stratum:
+                if rule.name == name:
+                    return rule
+        raise KeyError(name)
 
 
 def order_in_strata(
