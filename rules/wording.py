@@ -101,9 +101,10 @@ class Wording:
         model = self._rulebook.findings[reason.name]
         if field not in reason.values:
             return model.absent.get(field, "not recorded")
-        return self.value(
-            reason.values[field], model.fields[field].rstrip("?"), model.units.get(field, "")
-        )
+        unit = model.units.get(field, "")
+        if unit.startswith("{"):  # the unit stands in another field: a result prints as it was reported
+            unit = str(reason.values.get(unit.strip("{}"), ""))
+        return self.value(reason.values[field], model.fields[field].rstrip("?"), unit)
 
     def value(self, value: Any, kind: str, unit: str = "") -> str:
         """One value by its declared type; a unit may itself name another unit family."""
