@@ -101,7 +101,9 @@ def test_a_pack_imports_only_what_authors_are_given(root):
 
 
 def test_no_file_is_too_long_to_be_read_at_one_sitting(root):
-    lengths = {path: len(path.read_text().splitlines()) for path in _modules(root)}
+    # A migration is written once, in one piece, and never read as a whole again.
+    read = [path for path in _modules(root) if path.parent.name != "versions"]
+    lengths = {path: len(path.read_text().splitlines()) for path in read}
     assert not {str(p.relative_to(root)): n for p, n in lengths.items() if n > LONGEST_FILE}
 
 
