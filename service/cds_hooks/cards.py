@@ -1,0 +1,200 @@
+"""From a review to CDS Hooks 2.0 cards: three in full, critical ones always, the rest named in one more."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from fhir_adapter.proposals import draft_actions
+from rules.assessment import Gap, ProposedAction, Recommendation
+from service.alerts.values import CardKind, IssuedCard
+from service.cds_hooks.client_profile import CardStyle
+from service.cds_hooks.detail import DetailWriter
+from service.cds_hooks.models import Action, Card, Coding, Source, Suggestion
+from service.cds_hooks.wording import escaped, short_summary
+
+if TYPE_CHECKING:
+    from rules.rulebook import Rulebook
+    from service.review import Review
+
+TOPIC_SYSTEM: Final = "https://dekacard.org/CodeSystem/topic"
+RULE_SYSTEM: Final = "https://dekacard.org/CodeSystem/rule"
+
+NameCard = Callable[[str, str], str]
+
+
+class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
+    """What a card needs to know of the call it answers.
+
+    ``name_card`` gives the uuid of a card from (rule, subject): the same problem in the same event keeps it,
+    so that feedback finds its call. ``speaks`` says whether a recommendation may become a card here.
+    """
+
+    patient_id: str
+    user_id: str
+    style: CardStyle
+    fhir_version: str
+    name_card: NameCard
+    speaks: Callable[[Recommendation], bool]
+    drafts: Sequence[dict[str, Any]] = ()
+    encounter_id: str = ""
+
+
+class CardWriter:
+    """Writes cards in the words of one rulebook."""
+
+    def __init__(self, rulebook: Rulebook, *, max_cards: int, public_url: str = "") -> None:
+        self._rulebook = rulebook
+        self._details = DetailWriter(rulebook)
+        self._texts = rulebook.texts["cards"]
+        self._disclaimer = escaped(rulebook.texts["disclaimer"])
+        self._max_cards = max_cards
+        self._public_url = public_url
+
+    def write(self, review: Review, where: Circumstances) -> list[IssuedCard]:
+        """The cards of one answer, most urgent first; gaps and failures come last, as cards of their own."""
+        spoken = [one for one in review.assessment.recommendations if where.speaks(one)]
+        shown, folded = _fold(spoken, self._max_cards)
+        profile = review.facts.context.profile
+        cards = [self._recommendation(one, where, profile) for one in shown]
+        if folded:
+            cards.append(self._also_found(folded, where))
+        if review.gap_cards:
+            cards.append(self._gaps(review.gap_cards, where))
+        if review.assessment.failures:
+            broken = sorted({failure.rule for failure in review.assessment.failures})
+            cards.append(self.incomplete(", ".join(broken), where.name_card))
+        return cards
+
+    def incomplete(self, what: str, name_card: NameCard) -> IssuedCard:
+        """The card that says that something was not evaluated; silence would read as "nothing found"."""
+        words = self._texts["incomplete"]
+        return self._notice("incomplete", "failure", words, [what], name_card)
+
+    # One recommendation ----------------------------------------------------------------------------------------
+
+    def _recommendation(
+        self, one: Recommendation, where: Circumstances, profile: str
+    ) -> IssuedCard:
+        card: Card = {
+            "uuid": where.name_card(one.rule, one.about),
+            "summary": short_summary(one.summary),
+            "indicator": one.indicator,
+            "detail": self._details.write(one, profile=profile),
+            "source": self._source(one, where.style),
+        }
+        suggestions = list(self._suggestions(one, where)) if where.style.suggestions else []
+        if suggestions:
+            card["suggestions"] = suggestions
+            card["selectionBehavior"] = where.style.selection_behavior
+        if one.override_reasons:
+            card["overrideReasons"] = [
+                {"code": reason.code, "system": reason.system, "display": reason.display}
+                for reason in one.override_reasons
+            ]
+        links = [
+            {"label": citation.label, "url": citation.url, "type": "absolute"}
+            for citation in one.citations
+            if citation.url and where.style.allows_link(citation.url)
+        ]
+        if links:
+            card["links"] = links  # type: ignore[typeddict-item]
+        return IssuedCard(
+            uuid=card["uuid"], body=card, indicator=one.indicator, subjects=((one.rule, one.about),)
+        )
+
+    def _source(self, one: Recommendation, style: CardStyle) -> Source:
+        topic: Coding = {
+            "code": one.topic_code, "system": TOPIC_SYSTEM, "display": f"{one.title} ({one.rule}, version {one.version})"
+        }  # fmt: skip
+        if style.topic_code == "rule-id":
+            topic = {"code": one.rule, "system": RULE_SYSTEM, "display": topic["display"]}
+        first = next(iter(one.citations), None)
+        if first is None:
+            return {"label": self._texts["source"], "topic": topic}
+        source: Source = {"label": first.label, "topic": topic}
+        if first.url:
+            source["url"] = first.url
+        return source
+
+    def _suggestions(self, one: Recommendation, where: Circumstances) -> Iterator[Suggestion]:
+        card_id = uuid.UUID(where.name_card(one.rule, one.about))
+        for group, proposals in _grouped(one.suggestions):
+            actions = [
+                action
+                for proposal in proposals
+                for action in draft_actions(
+                    proposal,
+                    patient_id=where.patient_id,
+                    requester=where.user_id,
+                    encounter_id=where.encounter_id,
+                    version=where.fhir_version,
+                    drafts=where.drafts,
+                    reason=one.title,
+                    delete_style=where.style.delete,
+                )
+            ]
+            if not actions:
+                continue
+            if where.style.one_action_per_suggestion and len(actions) > 1:
+                for place, action in enumerate(actions):
+                    yield _suggestion(card_id, f"{group}/{place}", action["description"], [action])
+            else:
+                yield _suggestion(card_id, group, proposals[0].label, actions)
+
+    # Notices ---------------------------------------------------------------------------------------------------
+
+    def _also_found(self, folded: Sequence[Recommendation], where: Circumstances) -> IssuedCard:
+        lines = [f"{one.indicator}: {one.summary} ({one.rule})" for one in folded]
+        words = self._texts["also_found"]
+        indicator = folded[0].indicator
+        issued = self._notice("also-found", "folded", words, lines, where.name_card)
+        issued.body["indicator"] = indicator
+        return msgspec.structs.replace(
+            issued, indicator=indicator, subjects=tuple((one.rule, one.about) for one in folded)
+        )
+
+    def _gaps(self, gaps: Sequence[Gap], where: Circumstances) -> IssuedCard:
+        lines = [f"{gap.says} ({gap.source})" if "/" in gap.source else gap.says for gap in gaps]
+        return self._notice("gaps", "gap", self._texts["gaps"], lines, where.name_card)
+
+    def _notice(
+        self, name: str, kind: CardKind, words: dict[str, str], lines: Iterable[str], name_card: NameCard
+    ) -> IssuedCard:
+        listed = "\n".join(f"- {escaped(line)}" for line in dict.fromkeys(lines) if line)
+        card: Card = {
+            "uuid": name_card(f"notice:{name}", ""),
+            "summary": short_summary(words["summary"]),
+            "indicator": "info",
+            "detail": f"{escaped(words['detail'])}\n\n{listed}\n\n*{self._disclaimer}*",
+            "source": {
+                "label": self._texts["source"],
+                "topic": {"code": words["topic_code"], "system": TOPIC_SYSTEM, "display": words["summary"]},
+            },
+        }
+        return IssuedCard(uuid=card["uuid"], body=card, indicator="info", kind=kind)
+
+
+def _fold(
+    spoken: Sequence[Recommendation], limit: int
+) -> tuple[list[Recommendation], list[Recommendation]]:
+    """Critical ones are always shown; others fill up to the limit."""
+    critical = [one for one in spoken if one.indicator == "critical"]
+    others = [one for one in spoken if one.indicator != "critical"]
+    room = max(limit - len(critical), 0)
+    return critical + others[:room], others[room:]
+
+
+def _grouped(suggestions: Iterable[ProposedAction]) -> Iterator[tuple[str, list[ProposedAction]]]:
+    """Actions of one group belong together (delete this draft and order that one); the others stand alone."""
+    groups: dict[str, list[ProposedAction]] = {}
+    for proposal in suggestions:
+        groups.setdefault(proposal.group or proposal.id, []).append(proposal)
+    return iter(groups.items())
+
+
+def _suggestion(card: uuid.UUID, name: str, label: str, actions: list[Action]) -> Suggestion:
+    return {"label": label, "uuid": str(uuid.uuid5(card, name)), "actions": actions}

@@ -1,0 +1,111 @@
+"""The detail of a card: what was found, in whose words, by which numbers, and what nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from rules.facts import Context, Fact, Finding, ParameterUse
+from rules.wording import Wording
+from service.cds_hooks.wording import escaped
+
+if TYPE_CHECKING:
+    from rules.assessment import Citation, Recommendation
+    from rules.rulebook import Rulebook
+
+
+class DetailWriter:
+    """Writes details in the words of one rulebook."""
+
+    def __init__(self, rulebook: Rulebook) -> None:
+        self._words = Wording(rulebook)
+        self._texts = rulebook.texts
+        self._packs = {pack.head.id: pack.head for pack in rulebook.packs}
+        self._parameter_line = lru_cache(maxsize=1024)(self._write_parameter)
+        self._cards = rulebook.cards
+
+    def write(self, one: Recommendation, *, profile: str) -> str:
+        """GitHub-flavoured Markdown, headings in bold, no HTML, every foreign text escaped."""
+        parts = [escaped(one.why)]
+        parts += _listed("Patient data used", self._data_used(one.because))
+        parts += _listed("Why now", (escaped(self._words.say(f)) for f in _findings(one.because)))
+        parts += _listed("Options", (escaped(option) for option in one.options))
+        parts += _listed("Numbers used", (self.parameter_line(used) for used in one.parameters))
+        parts += _listed("Not known or assumed", (escaped(words) for words in one.missing))
+        parts.append("**Evidence and limits**")
+        parts.append("\n".join(f"- {line}" for line in self._evidence(one, profile)))
+        parts.append(f"*{escaped(self._texts['disclaimer'])}*")
+        return "\n\n".join(parts)
+
+    def parameter_line(self, used: ParameterUse) -> str:
+        """One number with its unit, since when it holds, and on whose word."""
+        return self._parameter_line(
+            used.title,
+            self._words.parameter_value(used.value, used.unit),
+            used.since.isoformat(),
+            used.cite or "",
+            used.basis,
+        )
+
+    def say(self, reason: Fact | Finding) -> str:
+        """One sentence for a fact or finding, not escaped."""
+        return self._words.say(reason)
+
+    @staticmethod
+    def _write_parameter(title: str, value: str, since: str, cite: str, basis: str) -> str:
+        rests_on = f"source {cite}" if cite else f"basis: {basis.replace('-', ' ')}"
+        return escaped(f"{title}: {value} (in force since {since}; {rests_on})")
+
+    def _data_used(self, because: Iterable[Fact | Finding]) -> Iterator[str]:
+        for fact in data_below(because):
+            references = ", ".join(f"`{_code(ref)}`" for ref in fact.source)
+            yield escaped(self._words.say(fact)) + (f" — {references}" if references else "")
+
+    def _evidence(self, one: Recommendation, profile: str) -> Iterator[str]:
+        card = self._cards[one.rule]
+        yield f"Certainty of the evidence: {one.certainty.replace('-', ' ')}. {escaped(one.limits)}"
+        yield f"Applies to: {escaped(card.population)}"
+        for citation in one.citations:
+            yield _source_line(citation)
+        head = self._packs[one.pack]
+        reviewed = (
+            f"reviewed {escaped(one.reviewed)}" if one.reviewed else "not yet reviewed by a clinician"
+        )
+        yield (
+            f"Rule {escaped(one.rule)}, version {escaped(one.version)}, status {one.status}, {reviewed}; "
+            f"knowledge {escaped(head.id)} {escaped(head.version)}; vitamin D bands: {escaped(profile)}"
+        )
+
+
+def data_below(reasons: Iterable[Fact | Finding]) -> list[Fact]:
+    """The facts of the record under some reasons, first mention first, each once; the context is no data."""
+    found: dict[int, Fact] = {}
+    waiting: list[Any] = list(reasons)
+    while waiting:
+        reason = waiting.pop(0)
+        if isinstance(reason, Finding):
+            waiting[:0] = reason.because
+        elif not isinstance(reason, Context) and reason not in found.values():
+            found[id(reason)] = reason
+    return list(found.values())
+
+
+def _findings(reasons: Iterable[Fact | Finding]) -> Iterator[Finding]:
+    return (reason for reason in reasons if isinstance(reason, Finding))
+
+
+def _listed(title: str, lines: Iterable[str]) -> list[str]:
+    items = list(dict.fromkeys(line for line in lines if line))
+    return [f"**{title}**", "\n".join(f"- {item}" for item in items)] if items else []
+
+
+def _source_line(citation: Citation) -> str:
+    label = escaped(citation.label)
+    seen = "" if citation.verified else " (source not yet verified for this project)"
+    return (f"[{label}]({citation.url})" if citation.url else label) + seen
+
+
+def _code(reference: str) -> str:
+    """A reference fit to stand between backticks."""
+    return "".join(sign for sign in reference if sign.isalnum() or sign in "-._/:#")

@@ -1,0 +1,213 @@
+"""The CDS Hooks end points: discovery, five services, feedback. One call, step by step, is ``_answer``."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from rules.errors import RequestError
+from service.cds_hooks.contexts import HookCall, read_hook_call
+from service.cds_hooks.prefetch import Supply, supply_of
+from service.cds_hooks.trust import endpoint_paths
+from service.front_door import read_json
+from service.review import Case, Review, review
+
+if TYPE_CHECKING:
+    from service.alerts.values import Call, IssuedCard
+    from service.bootstrap import Parts
+    from service.cds_hooks.clients import Client
+    from service.cds_hooks.discovery import HookService
+
+JSON: Final = "application/json"
+_CONTENT_TYPES: Final = frozenset({"", JSON, "application/fhir+json", "application/json+fhir"})
+_UTF8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
+
+
+def hook_router(parts: Parts) -> APIRouter:
+    """All routes of CDS Hooks, answering through ``parts``."""
+    router = APIRouter(tags=["CDS Hooks"])
+
+    async def discovery(request: Request) -> Response:
+        """List the services, their hooks and their prefetch templates."""
+        if parts.discovery_needs_token:
+            await parts.identify(request, endpoint_paths())
+        return Response(parts.discovery, media_type=JSON)
+
+    async def call(service_id: str, request: Request) -> Response:
+        """Review the patient of a hook and answer with cards."""
+        service = _service(parts, service_id)
+        client = await parts.identify(request, endpoint_paths(service_id))
+        body = await _body(request, parts.settings.max_body_bytes)
+        return await _answer(parts, service, client, body)
+
+    async def feedback(service_id: str, request: Request) -> Response:
+        """Take over what users did with earlier cards."""
+        _service(parts, service_id)
+        client = await parts.identify(request, endpoint_paths(service_id, feedback=True))
+        body = read_json(
+            await _body(request, parts.settings.max_body_bytes),
+            max_bytes=parts.settings.max_body_bytes,
+        )
+        entries = body.get("feedback") if isinstance(body, dict) else None
+        if not isinstance(entries, list):
+            raise RequestError("The member 'feedback' is missing or no array.", code="required")
+        parts.take_feedback(client, service_id, entries)
+        return Response(status_code=200)
+
+    for end in ("", "/"):
+        shown = not end
+        router.add_api_route(
+            f"/cds-services{end}", discovery, methods=["GET", "HEAD"], include_in_schema=shown
+        )
+        router.add_api_route(
+            f"/cds-services/{{service_id}}{end}", call, methods=["POST"], include_in_schema=shown
+        )
+        router.add_api_route(
+            f"/cds-services/{{service_id}}/feedback{end}",
+            feedback,
+            methods=["POST"],
+            include_in_schema=shown,
+        )
+    return router
+
+
+async def _answer(parts: Parts, service: HookService, client: Client, body: bytes) -> Response:
+    started = time.perf_counter()
+    call = read_hook_call(read_json(body, max_bytes=parts.settings.max_body_bytes), service.hook)
+    supply = await _complete(parts, client, call, supply_of(call, client.profile), started)
+    _refuse_without_medications(call, supply)
+    now = parts.clock()
+    tenant = client.profile.id
+    history = parts.recorder.history(tenant, call.patient_id, call.user_id, now) if parts.recorder else ()
+    case = Case(
+        resources=supply.resources,
+        patient_id=call.patient_id,
+        drafts=call.drafts,
+        selections=call.selections,
+        hook=call.hook,
+        profile=client.profile.profile or parts.settings.profile,
+        verbosity=client.profile.verbosity,
+        zone=client.profile.tz,
+        unread=supply.unread,
+        history=history,
+        user=call.user_id,
+    )
+    done = review(case, now, parts.engine, validation=parts.settings.validation)
+    name_card = parts.card_names(tenant, call.patient_id, call.hook_instance, service.id)
+    cards = parts.cards.write(done, parts.circumstances(call, client, name_card))
+    if supply.late:
+        cards.append(parts.cards.incomplete(", ".join(supply.late), name_card))
+    if parts.recorder is not None:
+        parts.recorder.record(
+            _record_of(call, client, service, now, started),
+            done,
+            cards,
+            history=history,
+            gap_cards=done.gap_cards,
+            may_speak=parts.may_speak(call.hook, case.verbosity),
+        )
+    return Response(orjson.dumps(_response(parts, done, cards, client)), media_type=JSON)
+
+
+async def _complete(
+    parts: Parts, client: Client, call: HookCall, supply: Supply, started: float
+) -> Supply:
+    """Fetch what the client did not send, within what is left of the call's deadline."""
+    if not supply.unread or parts.fetch is None or not call.fhir_server:
+        return supply
+    left = client.profile.deadline_ms / 1000 - (time.perf_counter() - started)
+    return await parts.fetch(call, client, supply, left)
+
+
+def _refuse_without_medications(call: HookCall, supply: Supply) -> None:
+    """412 only when no medication source at all could be had; drafts count as one."""
+    if call.drafts or not {"medication-statements", "medication-requests"} <= supply.unread.keys():
+        return
+    raise RequestError(
+        "No list of medications could be had, so nothing can be said about this patient.",
+        status=412,
+        code="processing",
+        diagnostics="Missing prefetch: medicationStatements, medicationRequests",
+    )
+
+
+def _response(
+    parts: Parts, done: Review, cards: list[IssuedCard], client: Client
+) -> dict[str, Any]:
+    """The answer with what the cards leave out: every rule that spoke, every gap, mode and knowledge."""
+    assessment = done.assessment
+    speaks = parts.speaks(client.profile)
+    report: dict[str, Any] = {
+        "mode": client.profile.rules.mode,
+        "knowledge": assessment.provenance.packs,
+        "software": assessment.provenance.software,
+        "asOf": assessment.provenance.as_of.isoformat(),
+    }
+    fired = [
+        {"rule": one.rule, "indicator": one.indicator}
+        for one in assessment.recommendations
+        if speaks(one)
+    ]
+    gaps = [
+        {name: value for name, value in (("source", gap.source), ("code", gap.code), ("says", gap.says)) if value}
+        for gap in done.gaps
+    ]  # fmt: skip
+    failures = [failure.rule for failure in assessment.failures]
+    for name, value in (("rules", fired), ("gaps", gaps), ("failures", failures)):
+        if value:
+            report[name] = value
+    return {"cards": [card.body for card in cards], "extension": {"org.dekacard.review": report}}
+
+
+def _record_of(
+    call: HookCall, client: Client, service: HookService, now: datetime, started: float
+) -> Call:
+    from service.alerts.values import Call  # noqa: PLC0415 - only where a record is kept
+
+    return Call(
+        id=uuid.uuid4().hex,
+        tenant=client.profile.id,
+        patient=call.patient_id,
+        received=now,
+        hook=call.hook,
+        service=service.id,
+        hook_instance=call.hook_instance,
+        user=call.user_id,
+        mode=client.profile.rules.mode,
+        modes=dict(client.profile.rules.each),
+        elapsed_ms=round((time.perf_counter() - started) * 1000, 3),
+    )
+
+
+def _service(parts: Parts, service_id: str) -> HookService:
+    service = parts.services.get(service_id)
+    if service is None:
+        raise RequestError("There is no such service.", status=404, code="not-found")
+    return service
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The body, refused by its type or as soon as it is known to be too large."""
+    kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    if kind.strip() not in _CONTENT_TYPES:
+        raise RequestError("Send application/json.", status=415, code="not-supported")
+    name, _, charset = parameters.strip().partition("=")
+    if name.strip() == "charset" and charset.strip(' "') not in _UTF8:
+        raise RequestError("Send JSON in UTF-8.", status=415, code="not-supported")
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise RequestError(f"The body is larger than {limit} bytes.", status=413, code="too-long")
+    chunks: list[bytes] = []
+    total = 0
+    async for chunk in request.stream():
+        total += len(chunk)
+        if total > limit:
+            raise RequestError(f"The body is larger than {limit} bytes.", status=413, code="too-long")
+        chunks.append(chunk)
+    return b"".join(chunks)

@@ -1,0 +1,54 @@
+"""Text for cards: Markdown without a way in for foreign markup, and summaries of fewer than 140 characters."""
+
+from __future__ import annotations
+
+import re
+
+SUMMARY_LIMIT = 140  # CDS Hooks 2.0: "<140 character summary"
+
+# Names and product texts come from a record: whatever means something to Markdown or HTML loses its meaning.
+_ESCAPES = str.maketrans(
+    {
+        "&": "&amp;",
+        "<": "&lt;",
+        ">": "&gt;",
+        "\n": " ",
+        "\r": " ",
+        "\t": " ",
+        **{sign: f"\\{sign}" for sign in "\\`*_[]|~#!"},
+    }
+)
+_WEB_ADDRESS = re.compile(r"(?i)(?=://)|(?<=\bwww)(?=\.)")
+_LIST_MARK = re.compile(r"(?=[-+]\s)|(?<=\d)(?=[.)]\s)")
+_NUMBER_AT_END = re.compile(r"[\d.,/]+[\d%]?$|^[<>≥≤]$")
+
+
+def escaped(text: str) -> str:
+    """Text that shows in GitHub-flavoured Markdown exactly as it is written, links and HTML included."""
+    plain = text.translate(_ESCAPES)
+    if "://" in plain or "www." in plain.lower():
+        plain = _WEB_ADDRESS.sub(r"\\", plain)
+    head, blank, rest = plain.partition(" ")
+    return _LIST_MARK.sub(r"\\", head + blank) + rest if head[-1:] in "-+.)" else plain
+
+
+def short_summary(text: str) -> str:
+    """One line of fewer than 140 UTF-16 units; shortened at a word, never within a number and its unit."""
+    line = " ".join(text.split())
+    if _units(line) < SUMMARY_LIMIT:
+        return line
+    words = line.split(" ")
+    while words and _units(" ".join(words)) > SUMMARY_LIMIT - 2:
+        words.pop()
+    while words and _NUMBER_AT_END.search(words[-1]):
+        words.pop()
+    if not words:
+        kept = line
+        while _units(kept) > SUMMARY_LIMIT - 2:
+            kept = kept[:-1]
+        return kept + "…"
+    return " ".join(words).rstrip(",;:") + "…"
+
+
+def _units(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2

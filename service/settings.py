@@ -1,0 +1,112 @@
+"""Everything an operator can set, in one frozen object read from ``DEKACARD_*``; unknown names are refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from rules.errors import DekacardError
+
+PREFIX = "DEKACARD_"
+
+
+class SettingsRefused(DekacardError):
+    """A setting is unknown or has an impossible value; the message names it."""
+
+
+class Settings(BaseSettings):
+    """What ``dekacard`` runs with. Each field is the environment variable of that name after ``DEKACARD_``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    packs: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        default=None, description="Packs in force, by id, comma-separated; unset means every bundled pack."
+    )
+    pack_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(), description="Folders with further packs, comma-separated."
+    )
+    engine: Literal["durable", "compiled"] = Field(
+        default="durable", description="Who matches: durable_rules, or Python generated from the same rules."
+    )
+    validation: Literal["off", "suspicious", "all"] = Field(
+        default="suspicious", description="How much input fhir.resources looks at, to explain what was unreadable."
+    )
+    profile: str = Field(default="nam-2011", description="Band profile for vitamin D where the client states none.")
+    verbosity: Literal["standard", "education"] = Field(
+        default="standard", description="Whether teaching cards are given where the client states nothing."
+    )
+    zone: str = Field(default="UTC", description="Time zone of calendar days outside client profiles.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="Port to listen on.")
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="Server processes.")
+    public_url: str = Field(
+        default="", description="Our base address as clients see it, without a slash at the end."
+    )
+    clients: Path | None = Field(default=None, description="Folder of client profiles (one YAML file each).")
+    dev: bool = Field(
+        default=False, description="Serve without client profiles, on a loopback address only."
+    )
+    deadline_ms: Annotated[int, Field(ge=50, le=2000)] = Field(
+        default=500, description="Deadline of a call where the client profile states none, in milliseconds."
+    )
+    max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=4 * 1024 * 1024, description="Largest body that is read."
+    )
+    max_cards: Annotated[int, Field(ge=1, le=10)] = Field(
+        default=3, description="Cards shown in full; critical ones are never folded."
+    )
+    store_url: str = Field(
+        default="", description="Database of the record (SQLite file or PostgreSQL); empty: no record is kept."
+    )
+    spool_dir: Path = Field(default=Path("dekacard-spool"), description="Folder of the durable spool.")
+    keyring: Path = Field(
+        default=Path("dekacard-keys.json"), description="File with the keys that protect the record."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe event that is logged."
+    )
+
+    @field_validator("packs", "pack_dirs", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _no_closing_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] | None = None, **given: Any) -> Self:
+        """The settings of the environment, overruled by ``given`` where that is not ``None``.
+
+        Raises:
+            SettingsRefused: a ``DEKACARD_*`` name is unknown, or a value is impossible.
+        """
+        names = os.environ if environment is None else environment
+        unknown = [
+            name
+            for name in sorted(names)
+            if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in cls.model_fields
+        ]
+        if unknown:
+            raise SettingsRefused(
+                f"{', '.join(unknown)}: no such setting. Known: "
+                + ", ".join(f"{PREFIX}{name.upper()}" for name in sorted(cls.model_fields))
+            )
+        chosen = {name: value for name, value in given.items() if value is not None}
+        try:
+            return cls(**chosen)
+        except ValidationError as error:
+            told = "; ".join(
+                f"{PREFIX}{'.'.join(str(step) for step in one['loc']).upper()}: {one['msg']}"
+                for one in error.errors(include_input=False, include_url=False)
+            )
+            raise SettingsRefused(told) from None
