@@ -105,10 +105,7 @@ class ClientRegistry:
 
     def secret(self, profile: ClientProfile, source: SecretSource) -> bytes:
         """Read a secret of ``profile``; files are relative to the folder of the profiles."""
-        try:
-            return source.read(self.folder)
-        except ProfileRefused as error:
-            raise ProfileRefused(error.what, where=str(self._now.files[profile.id])) from None
+        return _read_secret(source, self._now.files[profile.id])
 
 
 def read_profile(file: Path) -> ClientProfile:
@@ -133,11 +130,16 @@ def read_profile(file: Path) -> ClientProfile:
         raise ProfileRefused(
             "trust: is missing.", where=str(file), remedy="State issuers and keys."
         )
-    if profile.trust.jwks_from is not None:
-        profile.trust.jwks_from.read(file.parent)
-    if profile.record_key is not None:
-        profile.record_key.read(file.parent)
+    for source in (profile.trust.jwks_from, profile.record_key):
+        _read_secret(source, file)
     return profile
+
+
+def _read_secret(source: SecretSource | None, file: Path) -> bytes:
+    try:
+        return b"" if source is None else source.read(file.parent)
+    except ProfileRefused as error:
+        raise ProfileRefused(error.what, where=str(file)) from None
 
 
 def _read_folder(folder: Path) -> _Snapshot:

@@ -79,6 +79,7 @@ class House:
     registry: ClientRegistry
     keys: KeyCache
     store: SqliteJtiStore
+    loop: asyncio.Runner
 
     def verify(self, token: str, now: float = NOW, paths=PATHS):
         return verify(
@@ -92,7 +93,7 @@ class House:
 
     def identify(self, token: str, now: float = NOW, paths=PATHS):
         keeper = Gatekeeper(registry=self.registry, keys=self.keys, jti_store=self.store)
-        return asyncio.run(keeper.identify(f"Bearer {token}", audience=paths, now=lambda: now))
+        return self.loop.run(keeper.identify(f"Bearer {token}", audience=paths, now=lambda: now))
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +109,7 @@ def rs_key() -> SigningKey:
 @pytest.fixture
 def build(tmp_path):
     """Build a house from a key and changes to the profile."""
-    stores = []
+    houses = []
 
     def made(key, **changes) -> House:
         folder = tmp_path / "clients"
@@ -120,12 +121,15 @@ def build(tmp_path):
         (folder / "example.yaml").write_text(yaml.safe_dump(written_profile(**changes)))
         registry = ClientRegistry.load(folder)
         store = SqliteJtiStore(file=tmp_path / "used.sqlite")
-        stores.append(store)
-        return House(folder, key, registry, KeyCache(read_secret=registry.secret), store)
+        keys = KeyCache(read_secret=registry.secret)
+        houses.append(House(folder, key, registry, keys, store, asyncio.Runner()))
+        return houses[-1]
 
     yield made
-    for store in stores:
-        store.close()
+    for house in houses:
+        house.store.close()
+        house.loop.run(house.keys.close())
+        house.loop.close()
 
 
 @pytest.fixture
