@@ -45,6 +45,11 @@ def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
     assert read_yaml(tmp_path / "x.yaml") == {}
 
 
+def test_on_and_no_are_words_and_not_truth_values(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("on: no\nyes: true\nday: 2024-01-02\n", encoding="utf-8")
+    assert read_yaml(tmp_path / "x.yaml") == {"on": "no", "yes": True, "day": date(2024, 1, 2)}
+
+
 def test_line_of_finds_a_top_level_key(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("a: 1\n'b': 2\n", encoding="utf-8")
     assert line_of(tmp_path / "x.yaml", "b") == 2
