@@ -79,10 +79,12 @@ def play(
 
 def play_story(engine: Engine, story: Story) -> Failure | None:
     """Play one story; ``None`` when it ended as told."""
-    answer = engine.assess(story.facts, story.as_of, story.today, history=())
+    answer = engine.assess(story.facts, as_of=story.as_of, today=story.today)
     if story.history:
         past = tuple(_remember(line, story, answer) for line in story.history)
-        answer = engine.assess(story.facts, story.as_of, story.today, history=past)
+        answer = engine.assess(
+            story.facts, as_of=story.as_of, today=story.today, history=past, user=past[0].user
+        )
     differences = [
         *(f"{failure.rule} broke: {failure.error}." for failure in answer.failures),
         *_compare(story, answer),
