@@ -1,0 +1,1 @@
+"""Vitamin D status and testing: levels, calcium, kidney, and who may be offered vitamin D."""
