@@ -90,8 +90,8 @@ def compile_rules(
         {name: infers[name] for name in compiled},
         {name: rule.where for name, rule in compiled.items()},
     )
-    for rule in compiled.values():
-        for step in rule.steps:
+    for ready in compiled.values():
+        for step in ready.steps:
             used.setdefault(step.kind, set())
     kinds = {
         kind: Kind(

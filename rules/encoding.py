@@ -14,7 +14,7 @@ from math import prod
 
 from rules.compiler import LARGEST, LONGEST_TEXT, fit
 from rules.errors import FactError
-from rules.program import PATIENT, CompiledRule, Field, Item, Kind, Program
+from rules.program import PATIENT, Check, CompiledRule, Field, Item, Kind, Program, Value
 
 MOST_ITEMS = 1_000  # evaluation time is bounded by what goes in
 MOST_COMBINATIONS = 2_000_000  # ... and by how many rows of items one rule could look at
@@ -175,7 +175,7 @@ class Wire:
             for rule in stratum
             for step in rule.steps
             for test in step.tests
-            if hasattr(test, "value") and isinstance(test.value, str)
+            if isinstance(test, Check) and isinstance(test.value, str)
         }
         return cls(program.kinds, {text: number for number, text in enumerate(texts)})
 
@@ -183,11 +183,14 @@ class Wire:
         """A fresh table of texts for one call."""
         return Symbols(self.constants)
 
-    def constant(self, value: str | float) -> int | str:
+    def constant(self, value: Value) -> int | str:
         """A rule's constant as the engine is to see it: a whole number, or the text of a number with a dot."""
-        if isinstance(value, str):
-            return self.constants[value]
-        return write_number(value) if isinstance(value, float) else int(value)
+        match value:
+            case str():
+                return self.constants[value]
+            case bool() | int():
+                return int(value)
+        return write_number(value)
 
     def writer(self, kind: Kind) -> Callable[[Row, Symbols], str]:
         """A function that writes one row of a kind as a JSON object."""

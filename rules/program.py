@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from rules.authoring import Operator
@@ -117,7 +118,7 @@ class CompiledRule:
         return frozenset(step.kind for step in self.steps)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Program:
     """All rules in strata: a rule stands after every rule that infers what it reads.
 
@@ -135,18 +136,15 @@ class Program:
 
     def aliases(self, rule: str) -> tuple[str, ...]:
         """The names a rule binds, in the order in which a match lists their items."""
-        return self._rule(rule).aliases
+        return self._by_name[rule].aliases
 
     def triggers(self, rule: str) -> frozenset[str]:
         """Kinds of which an item must be present for the rule to fire at all (the patient always is)."""
-        return self._rule(rule).triggers
+        return self._by_name[rule].triggers
 
-    def _rule(self, name: str) -> CompiledRule:
-        for stratum in self.rules:
-            for rule in stratum:
-                if rule.name == name:
-                    return rule
-        raise KeyError(name)
+    @cached_property
+    def _by_name(self) -> dict[str, CompiledRule]:
+        return {rule.name: rule for stratum in self.rules for rule in stratum}
 
 
 def order_in_strata(
