@@ -30,7 +30,13 @@ class _Calcium:
 
 
 @derivation(
-    gives=("calcium-measured", "calcium-normal", "hypercalcaemia", "marked-hypercalcaemia", "minerals-read"),
+    gives=(
+        "calcium-measured",
+        "calcium-normal",
+        "hypercalcaemia",
+        "marked-hypercalcaemia",
+        "minerals-read",
+    ),
     reads=("age-group",),
 )
 def calcium_status(e: Evidence) -> Iterator[Finding]:
@@ -41,11 +47,29 @@ def calcium_status(e: Evidence) -> Iterator[Finding]:
     if newest is None:
         return
     days = e.days_since(newest.lab.taken) or 0
-    value = round(newest.lab.value or 0.0, 2) if newest.kind != "corrected" else round(newest.interval.low, 2)
-    missing = (str(e.parameter("calcium.words.uncorrected").value),) if newest.kind == "uncorrected" else ()
-    said = {"value": value, "unit": newest.lab.unit, "taken": newest.lab.taken, "days": days, "kind": newest.kind}
+    value = (
+        round(newest.lab.value or 0.0, 2)
+        if newest.kind != "corrected"
+        else round(newest.interval.low, 2)
+    )
+    missing = (
+        (str(e.parameter("calcium.words.uncorrected").value),)
+        if newest.kind == "uncorrected"
+        else ()
+    )
+    said = {
+        "value": value,
+        "unit": newest.lab.unit,
+        "taken": newest.lab.taken,
+        "days": days,
+        "kind": newest.kind,
+    }
     measured = e.finding(
-        "calcium-measured", because=newest.labs, parameters=newest.parameters, missing=missing, **said
+        "calcium-measured",
+        because=newest.labs,
+        parameters=newest.parameters,
+        missing=missing,
+        **said,
     )  # type: ignore[arg-type]
     yield measured
     first, second = _cut_offs(e, newest)
@@ -98,7 +122,9 @@ def _newest(e: Evidence) -> _Calcium | None:
     ionised, corrected, total = (_first(e, measure) for measure in (IONISED, CORRECTED, TOTAL))
     totals = [one for one in (corrected, total) if one is not None]
     latest = max((one.taken for one in totals if one.taken), default=None)
-    if ionised is not None and (latest is None or (ionised.taken is not None and ionised.taken >= latest)):
+    if ionised is not None and (
+        latest is None or (ionised.taken is not None and ionised.taken >= latest)
+    ):
         return _Calcium((ionised,), interval_of(ionised), "ionised")
     if corrected is not None and corrected.taken == latest:
         return _Calcium((corrected,), interval_of(corrected), "laboratory-corrected")
@@ -107,9 +133,16 @@ def _newest(e: Evidence) -> _Calcium | None:
 
 def _first(e: Evidence, measure: str) -> LabResult | None:
     statuses = e.parameter("lab.usable-statuses").value
-    units = e.parameter("calcium.ionised.grade-1" if measure == IONISED else "calcium.total.grade-1").value
+    units = e.parameter(
+        "calcium.ionised.grade-1" if measure == IONISED else "calcium.total.grade-1"
+    ).value
     for lab in e.labs_of(measure):
-        if lab.status in statuses and lab.taken is not None and lab.taken <= e.today and lab.unit in units:
+        if (
+            lab.status in statuses
+            and lab.taken is not None
+            and lab.taken <= e.today
+            and lab.unit in units
+        ):
             return lab
     return None
 
@@ -120,7 +153,11 @@ def _correct(e: Evidence, total: LabResult) -> _Calcium:
     close = e.parameter("calcium.albumin-within")
     for albumin in e.labs_of("albumin"):
         unit = albumin.unit
-        if unit not in normal.value or albumin.comparator or not _close(total, albumin, close.value):
+        if (
+            unit not in normal.value
+            or albumin.comparator
+            or not _close(total, albumin, close.value)
+        ):
             continue
         shift = factor.value[total.unit][unit] * (normal.value[unit] - (albumin.value or 0.0))
         interval = interval_of(total) + Interval(shift, shift)

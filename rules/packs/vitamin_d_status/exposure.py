@@ -15,7 +15,9 @@ def taken(e: Evidence, *classes: str) -> list[MedicationUse]:
     """Current or drafted systemic uses of any of the classes, each once; a dose given once is no ongoing use."""
     seen: dict[int, MedicationUse] = {}
     for name in classes:
-        seen.update((id(use), use) for use in e.uses_of(name) if is_current(use, e.today) and not use.single)
+        seen.update(
+            (id(use), use) for use in e.uses_of(name) if is_current(use, e.today) and not use.single
+        )
     return list(seen.values())
 
 

@@ -48,7 +48,13 @@ def kidney_disease(e: Evidence) -> Iterator[Finding]:
     elif unstaged:
         yield e.finding("ckd", because=unstaged, missing=("stage",))
     if egfr is not None and low:
-        yield e.finding("low-egfr", because=(egfr,), parameters=(stages, *parameters), value=egfr.value, taken=egfr.taken)
+        yield e.finding(
+            "low-egfr",
+            because=(egfr,),
+            parameters=(stages, *parameters),
+            value=egfr.value,
+            taken=egfr.taken,
+        )
 
 
 def _egfr(e: Evidence) -> tuple[LabResult | None, tuple[ParameterUse, ...]]:
@@ -61,7 +67,11 @@ def _egfr(e: Evidence) -> tuple[LabResult | None, tuple[ParameterUse, ...]]:
 
 def _usable(e: Evidence) -> list[LabResult]:
     statuses = e.parameter("lab.usable-statuses").value
-    return [lab for lab in e.labs_of("egfr") if lab.status in statuses and lab.taken and lab.taken <= e.today]
+    return [
+        lab
+        for lab in e.labs_of("egfr")
+        if lab.status in statuses and lab.taken and lab.taken <= e.today
+    ]
 
 
 def _lasting(e: Evidence, newest: LabResult) -> bool:
@@ -70,7 +80,11 @@ def _lasting(e: Evidence, newest: LabResult) -> bool:
     for lab in _usable(e):
         if not interval_of(lab).below(limit):
             return False
-        if newest.taken is not None and lab.taken is not None and (newest.taken - lab.taken).days >= apart:
+        if (
+            newest.taken is not None
+            and lab.taken is not None
+            and (newest.taken - lab.taken).days >= apart
+        ):
             return True
     return False
 

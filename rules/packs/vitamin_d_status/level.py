@@ -58,18 +58,27 @@ def vitamin_d_level(e: Evidence) -> Iterator[Finding]:
     days = e.days_since(newest.lab.taken) or 0
     value = round(sum(lab.value or 0.0 for lab in newest.labs), 6)
     latest = e.finding(
-        "vitamin-d-latest", because=newest.labs, value=value, unit=newest.lab.unit, taken=newest.lab.taken, days=days
+        "vitamin-d-latest",
+        because=newest.labs,
+        value=value,
+        unit=newest.lab.unit,
+        taken=newest.lab.taken,
+        days=days,
     )
     yield latest
     adequate = e.parameter("vitd.level.adequate")
     low = next((one for one in usable if _below(one, adequate)), None)
     if low is not None:
-        yield e.finding("vitamin-d-low-before", because=low.labs, parameters=(adequate,), taken=low.lab.taken)
+        yield e.finding(
+            "vitamin-d-low-before", because=low.labs, parameters=(adequate,), taken=low.lab.taken
+        )
     if days <= window.value:
         yield from _banded(e, newest, latest, days, value)
 
 
-def _banded(e: Evidence, newest: Reading, latest: Finding, days: int, value: float) -> Iterator[Finding]:
+def _banded(
+    e: Evidence, newest: Reading, latest: Finding, days: int, value: float
+) -> Iterator[Finding]:
     band, used = _band(e, newest)
     missing = []
     if newest.assumed_total:
@@ -99,7 +108,9 @@ def _band(e: Evidence, reading: Reading) -> tuple[str, tuple[ParameterUse, ...]]
     unit, interval = reading.lab.unit, reading.interval
     child = any(group.values["group"] in {"child", "infant"} for group in e.findings("age-group"))
     deficient = e.parameter_or_none("vitd.paediatric.deficient" if child else "vitd.band.deficient")
-    insufficient = e.parameter_or_none("vitd.paediatric.insufficient" if child else "vitd.band.insufficient")
+    insufficient = e.parameter_or_none(
+        "vitd.paediatric.insufficient" if child else "vitd.band.insufficient"
+    )
     high, toxic = e.parameter_or_none("vitd.band.high"), e.parameter_or_none("vitd.band.toxic")
     with_calcium = e.parameter("vitd.paediatric.toxic-with-hypercalcaemia")
     if toxic and interval.above(toxic.value[unit]):
@@ -153,7 +164,10 @@ def _readings(e: Evidence) -> Iterator[Reading]:
     """Every draw once, newest first; D2 alone and results that are not final say nothing."""
     statuses = e.parameter("lab.usable-statuses").value
     labs = [lab for lab in e.facts.labs if lab.measure == MEASURE and lab.status in statuses]
-    labs.sort(key=lambda lab: (lab.taken is not None, lab.taken or e.today, lab.instant or e.as_of), reverse=True)
+    labs.sort(
+        key=lambda lab: (lab.taken is not None, lab.taken or e.today, lab.instant or e.as_of),
+        reverse=True,
+    )
     done: set[int] = set()
     for place, lab in enumerate(labs):
         if place in done or (lab.taken is not None and lab.taken > e.today):
@@ -206,9 +220,19 @@ def _with_known_unit(e: Evidence, reading: Reading) -> Reading:
 
 def _reports_fractions(e: Evidence, d3: LabResult) -> bool:
     """Whether this laboratory was ever seen to report D2 apart, so that its D3 is truly D3 alone."""
-    return any(lab.measure == MEASURE and lab.group == "d2" and lab.performer == d3.performer for lab in e.facts.labs)
+    return any(
+        lab.measure == MEASURE and lab.group == "d2" and lab.performer == d3.performer
+        for lab in e.facts.labs
+    )
 
 
 def _takes_d2(e: Evidence) -> bool:
     floor = e.parameter("vitd.level.d2-that-matters").value
-    return sum(use.daily or 0.0 for use in taken(e, "native-vitamin-d") if use.ingredient == "vitamin-d2") >= floor
+    return (
+        sum(
+            use.daily or 0.0
+            for use in taken(e, "native-vitamin-d")
+            if use.ingredient == "vitamin-d2"
+        )
+        >= floor
+    )

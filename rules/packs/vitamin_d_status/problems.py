@@ -21,7 +21,12 @@ def age_group(e: Evidence) -> Iterator[Finding]:
     adult, infant = e.parameter("age.adult"), e.parameter("age.one-year")
     group = "adult" if years >= adult.value else "infant" if years < infant.value else "child"
     made = e.finding(
-        "age-group", because=(e.patient,), parameters=(adult, infant), group=group, years=years, days=days
+        "age-group",
+        because=(e.patient,),
+        parameters=(adult, infant),
+        group=group,
+        years=years,
+        days=days,
     )
     yield made
     if group != "infant":
@@ -39,7 +44,9 @@ def what_was_read(e: Evidence) -> Iterator[Finding]:
         yield e.finding("vitamin-d-labs-read")
 
 
-@derivation(gives=("pregnant-or-breastfeeding", "pregnant", "breastfed-infant"), reads=("age-group",))
+@derivation(
+    gives=("pregnant-or-breastfeeding", "pregnant", "breastfed-infant"), reads=("age-group",)
+)
 def pregnancy_and_breastfeeding(e: Evidence) -> Iterator[Finding]:
     """From the problem list; an entry older than a pregnancy can last no longer counts as one."""
     longest = e.parameter("pregnancy.longest")
@@ -54,7 +61,9 @@ def pregnancy_and_breastfeeding(e: Evidence) -> Iterator[Finding]:
     if pregnant:
         yield e.finding("pregnant", because=pregnant, parameters=(longest,))
     if pregnant or nursing:
-        yield e.finding("pregnant-or-breastfeeding", because=(*pregnant, *nursing), parameters=(longest,))
+        yield e.finding(
+            "pregnant-or-breastfeeding", because=(*pregnant, *nursing), parameters=(longest,)
+        )
 
 
 @derivation(gives=("granulomatous-disease",))
@@ -63,7 +72,12 @@ def granulomatous_disease(e: Evidence) -> Iterator[Finding]:
     problems = e.parameter("problems.granulomatous")
     active = [one for problem in problems.value for one in _active(e, problem)]
     if active:
-        yield e.finding("granulomatous-disease", because=active, parameters=(problems,), disease=active[0].problem)
+        yield e.finding(
+            "granulomatous-disease",
+            because=active,
+            parameters=(problems,),
+            disease=active[0].problem,
+        )
 
 
 @derivation(gives=("primary-hyperparathyroidism",))
@@ -78,11 +92,16 @@ def primary_hyperparathyroidism(e: Evidence) -> Iterator[Finding]:
 def fat_malabsorption(e: Evidence) -> Iterator[Finding]:
     """A condition or an operation after which fat-soluble vitamins are absorbed poorly."""
     problems = e.parameter("problems.malabsorption")
-    causes: list[tuple[str, Fact]] = [(one.problem, one) for name in problems.value for one in _active(e, name)]
+    causes: list[tuple[str, Fact]] = [
+        (one.problem, one) for name in problems.value for one in _active(e, name)
+    ]
     causes += [("bariatric-surgery", one) for one in e.procedures_of("bariatric-surgery")]
     if causes:
         yield e.finding(
-            "fat-malabsorption", because=[fact for _, fact in causes], parameters=(problems,), cause=causes[0][0]
+            "fat-malabsorption",
+            because=[fact for _, fact in causes],
+            parameters=(problems,),
+            cause=causes[0][0],
         )
 
 
@@ -93,11 +112,20 @@ def stone_disease(e: Evidence) -> Iterator[Finding]:
     counted = []
     for name in problems.value:
         for one in e.conditions_of(name):
-            ages = [age for age in (e.days_since(one.onset), e.days_since(one.abated)) if age is not None]
+            ages = [
+                age
+                for age in (e.days_since(one.onset), e.days_since(one.abated))
+                if age is not None
+            ]
             if one.clinical_status == "active" or (ages and min(ages) <= window.value):
                 counted.append(one)
     if counted:
-        yield e.finding("stone-disease", because=counted, parameters=(problems, window), disease=counted[0].problem)
+        yield e.finding(
+            "stone-disease",
+            because=counted,
+            parameters=(problems, window),
+            disease=counted[0].problem,
+        )
 
 
 def _active(e: Evidence, problem: str) -> Iterator[Condition]:

@@ -26,7 +26,9 @@ def vitamin_d_start_blocked(e: Evidence) -> Iterator[Finding]:
     problems = e.parameter("problems.blocking-vitamin-d")
     for problem in problems.value:
         # A status that is not recorded blocks too: suggesting less is the safe side here.
-        reasons += [(problem, one) for one in e.conditions_of(problem) if one.clinical_status != "resolved"]
+        reasons += [
+            (problem, one) for one in e.conditions_of(problem) if one.clinical_status != "resolved"
+        ]
     active = taken(e, "active-vitamin-d-or-25oh", "active-vitamin-d", "vitamin-d-25oh")
     reasons += [(use.ingredient, use) for use in active]
     if active:
@@ -38,7 +40,9 @@ def vitamin_d_start_blocked(e: Evidence) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-@derivation(gives=("vitamin-d-dose-unknown",), reads=("vitamin-d-intake",), requires=("vitamin-d-intake",))
+@derivation(
+    gives=("vitamin-d-dose-unknown",), reads=("vitamin-d-intake",), requires=("vitamin-d-intake",)
+)
 def vitamin_d_dose_unknown(e: Evidence) -> Iterator[Finding]:
     """At least one vitamin D product whose daily dose is not known: the total is a lower bound."""
     for intake in e.findings("vitamin-d-intake"):
@@ -63,8 +67,14 @@ def what_may_be_suggested(e: Evidence) -> Iterator[Finding]:
     """
     needed = ("medication-lists-read", "problems-read")
     hindering = ("vitamin-d-start-blocked", "unspecified-multivitamin", "vitamin-d-dose-unknown")
-    adult = next((made for made in e.findings("age-group") if made.values["group"] == "adult"), None)
-    if adult is None or any(e.first(name) is None for name in needed) or any(e.first(name) for name in hindering):
+    adult = next(
+        (made for made in e.findings("age-group") if made.values["group"] == "adult"), None
+    )
+    if (
+        adult is None
+        or any(e.first(name) is None for name in needed)
+        or any(e.first(name) for name in hindering)
+    ):
         return
     allowed = e.finding("may-suggest-vitamin-d", because=(adult,))
     yield allowed
@@ -86,7 +96,9 @@ def _room_for_maintenance(e: Evidence) -> bool:
         return False
     calcium = e.first("calcium-intake")
     much = calcium is not None and amount(calcium, "daily") >= e.parameter("calcium.much").value
-    return not (much and (e.first("stone-disease") or e.first("ckd-from-stage-3"))) and _kidney_watched(e)
+    return not (
+        much and (e.first("stone-disease") or e.first("ckd-from-stage-3"))
+    ) and _kidney_watched(e)
 
 
 def _kidney_watched(e: Evidence) -> bool:
@@ -107,7 +119,9 @@ def _weekly_is_fit(e: Evidence, years: int) -> bool:
     intake = e.first("vitamin-d-intake")
     if intake is not None and amount(intake, "daily") >= e.parameter("vitd.intake.adequate").value:
         return False
-    return _calcium_within(e, e.parameter("vitd.weekly.calcium-within").value) and _kidney_watched(e)
+    return _calcium_within(e, e.parameter("vitd.weekly.calcium-within").value) and _kidney_watched(
+        e
+    )
 
 
 def _calcium_within(e: Evidence, days: float) -> bool:
@@ -123,7 +137,10 @@ def _calcium_within(e: Evidence, days: float) -> bool:
 def supervised_high_vitamin_d(e: Evidence) -> Iterator[Finding]:
     """A reason to need two to three times the usual dose, a bounded dose, and a recent level that is not high."""
     intake, level = e.findings("vitamin-d-intake")[0], e.first("vitamin-d-level")
-    most, highest = e.parameter("vitd.supervised.most"), e.parameter("vitd.supervised.highest-level")
+    most, highest = (
+        e.parameter("vitd.supervised.most"),
+        e.parameter("vitd.supervised.highest-level"),
+    )
     if level is None or amount(intake, "daily") > most.value:
         return
     if amount(level, "value") > highest.value[str(level.values["unit"])]:
@@ -131,7 +148,9 @@ def supervised_high_vitamin_d(e: Evidence) -> Iterator[Finding]:
     reasons: list[Fact | Finding] = [*e.findings("fat-malabsorption"), *taken(e, "enzyme-inducer")]
     obese = [one for one in e.conditions_of("obesity") if one.clinical_status == "active"]
     lacking = [*e.findings("vitamin-d-low-before")]
-    listed = [one for one in e.conditions_of("vitamin-d-deficiency") if one.clinical_status == "active"]
+    listed = [
+        one for one in e.conditions_of("vitamin-d-deficiency") if one.clinical_status == "active"
+    ]
     if obese and (lacking or listed):
         reasons += [*obese, *lacking, *listed]
     if reasons:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rules.facts import Fact, Finding
 
 READS = (
+    "vitamin-d-level", "calcium-normal",
     "fat-malabsorption", "primary-hyperparathyroidism", "granulomatous-disease", "hypercalcaemia", "calcium-measured",
     "pregnant", "vitamin-d-low-before", "ckd", "low-egfr", "vitamin-d-intake", "vitamin-d-dose-unknown",
     "unspecified-multivitamin",
@@ -36,18 +37,33 @@ def indication_for_25ohd(e: Evidence) -> Iterator[Finding]:
         made for made in e.findings("vitamin-d-intake") if amount(made, "daily") > high.value
     ]
     reasons += [made for made in e.findings("calcium-measured") if _unusual(e, made)]
+    reasons += [made for made in e.findings("vitamin-d-level") if made.values["band"] in {"high", "toxic"}]
     if reasons:
-        yield e.finding("indication-for-25ohd", because=reasons, parameters=(problems, classes, high))
+        yield e.finding(
+            "indication-for-25ohd", because=reasons, parameters=(problems, classes, high)
+        )
 
 
 @derivation(
     gives=("indication-for-1-25-ohd",),
-    reads=("granulomatous-disease", "primary-hyperparathyroidism", "hypercalcaemia", "ckd", "low-egfr"),
+    reads=(
+        "granulomatous-disease",
+        "primary-hyperparathyroidism",
+        "hypercalcaemia",
+        "ckd",
+        "low-egfr",
+    ),
 )
 def indication_for_calcitriol_level(e: Evidence) -> Iterator[Finding]:
     """Kidney disease, granulomatous disease, parathyroid disease, high calcium, low phosphate, osteomalacia."""
     problems = e.parameter("testing.indications-1-25")
-    names = ("granulomatous-disease", "primary-hyperparathyroidism", "hypercalcaemia", "ckd", "low-egfr")
+    names = (
+        "granulomatous-disease",
+        "primary-hyperparathyroidism",
+        "hypercalcaemia",
+        "ckd",
+        "low-egfr",
+    )
     reasons: list[Fact | Finding] = [made for name in names for made in e.findings(name)]
     reasons += _listed(e, problems.value)
     low, window = e.parameter("phosphate.low"), e.parameter("phosphate.window")
@@ -56,7 +72,9 @@ def indication_for_calcitriol_level(e: Evidence) -> Iterator[Finding]:
         if lab.unit in low.value and days is not None and days <= window.value:
             reasons += [lab] if interval_of(lab).below(low.value[lab.unit]) else []
     if reasons:
-        yield e.finding("indication-for-1-25-ohd", because=reasons, parameters=(problems, low, window))
+        yield e.finding(
+            "indication-for-1-25-ohd", because=reasons, parameters=(problems, low, window)
+        )
 
 
 @derivation(
@@ -83,7 +101,9 @@ def retest(e: Evidence) -> Iterator[Finding]:
     bands = {str(made.values["band"]) for made in e.findings("vitamin-d-level")}
     infant = any(made.values["group"] == "infant" for made in e.findings("age-group"))
     exempt = bool(bands & {"high", "toxic"}) or infant
-    exempt = exempt or any(e.first(name) is not None for name in ("hypercalcaemia", "vitamin-d-unusable"))
+    exempt = exempt or any(
+        e.first(name) is not None for name in ("hypercalcaemia", "vitamin-d-unusable")
+    )
     if exempt:
         yield e.finding("retest-exempt")
     early = latest is not None and amount(latest, "days") < soonest.value and not exempt
@@ -104,7 +124,12 @@ def _needs_indication(e: Evidence) -> bool:
 
 def _listed(e: Evidence, problems: list[str]) -> list[Fact | Finding]:
     """Entries that are not resolved; an unknown status may still be a reason, so it counts as one."""
-    return [one for name in problems for one in e.conditions_of(name) if one.clinical_status != "resolved"]
+    return [
+        one
+        for name in problems
+        for one in e.conditions_of(name)
+        if one.clinical_status != "resolved"
+    ]
 
 
 def _unusual(e: Evidence, measured: Finding) -> bool:

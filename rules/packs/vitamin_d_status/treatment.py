@@ -22,7 +22,10 @@ NEVER_ALONE = "d2"
 def repeat_due(e: Evidence) -> Iterator[Finding]:
     """A deficient result, vitamin D started around or after it long enough ago, and no later level."""
     after, effect = e.parameter("testing.retest-after"), e.parameter("testing.retest-effect-after")
-    before, until = e.parameter("testing.treatment-before-result"), e.parameter("testing.treatment-after-result")
+    before, until = (
+        e.parameter("testing.treatment-before-result"),
+        e.parameter("testing.treatment-after-result"),
+    )
     child = any(made.values["group"] == "child" for made in e.findings("age-group"))
     cut = e.parameter_or_none("vitd.paediatric.deficient" if child else "vitd.band.deficient")
     if cut is None or e.unread("labs-25ohd"):
@@ -30,7 +33,12 @@ def repeat_due(e: Evidence) -> Iterator[Finding]:
     results = _results(e)
     for source in e.findings("vitamin-d-source"):
         days, since = source.values.get("days"), source.values.get("since")
-        if not isinstance(days, int) or days < after.value or source.values["proposed"] or since is None:
+        if (
+            not isinstance(days, int)
+            or days < after.value
+            or source.values["proposed"]
+            or since is None
+        ):
             continue
         low = [
             lab for lab in results
@@ -46,17 +54,34 @@ def repeat_due(e: Evidence) -> Iterator[Finding]:
             return
 
 
-@derivation(gives=("d2-response-low",), reads=("vitamin-d-source", "vitamin-d-level", "vitamin-d-level-under-adequate"))
+@derivation(
+    gives=("d2-response-low",),
+    reads=("vitamin-d-source", "vitamin-d-level", "vitamin-d-level-under-adequate"),
+)
 def response_to_vitamin_d2(e: Evidence) -> Iterator[Finding]:
     """Long enough on D2, the level drawn long enough into it, and still low; not where D2 is chosen on purpose."""
     source, level = e.first("vitamin-d-source", "vitamin-d2"), e.first("vitamin-d-level")
     if source is None or level is None or e.first("vitamin-d-level-under-adequate") is None:
         return
-    days, since, drawn = source.values.get("days"), source.values.get("since"), level.values.get("taken")
-    chosen, used, into = e.parameter("d2.chosen-for"), e.parameter("d2.taken-for"), e.parameter("d2.level-after")
-    if any(one.clinical_status != "resolved" for name in chosen.value for one in e.conditions_of(name)):
+    days, since, drawn = (
+        source.values.get("days"),
+        source.values.get("since"),
+        level.values.get("taken"),
+    )
+    chosen, used, into = (
+        e.parameter("d2.chosen-for"),
+        e.parameter("d2.taken-for"),
+        e.parameter("d2.level-after"),
+    )
+    if any(
+        one.clinical_status != "resolved" for name in chosen.value for one in e.conditions_of(name)
+    ):
         return
-    if any(e.procedures_of(name) for name in chosen.value) or not isinstance(days, int) or source.values["proposed"]:
+    if (
+        any(e.procedures_of(name) for name in chosen.value)
+        or not isinstance(days, int)
+        or source.values["proposed"]
+    ):
         return
     if days < used.value or _between(since, drawn) < into.value:
         return
@@ -69,10 +94,14 @@ def response_to_vitamin_d2(e: Evidence) -> Iterator[Finding]:
 @derivation(gives=("empiric-group",), reads=("age-group", "pregnant", "breastfed-infant"))
 def group_for_empiric_vitamin_d(e: Evidence) -> Iterator[Finding]:
     """Pregnancy before age, age before prediabetes: the reason that says most comes first."""
-    oldest, adult, infant = (e.parameter(name) for name in ("empiric.oldest-from", "age.adult", "age.one-year"))
+    oldest, adult, infant = (
+        e.parameter(name) for name in ("empiric.oldest-from", "age.adult", "age.one-year")
+    )
     years = e.patient.age_years
     prediabetes = [one for one in e.conditions_of("prediabetes") if one.clinical_status == "active"]
-    reasons: list[tuple[str, Fact | Finding]] = [("pregnancy", made) for made in e.findings("pregnant")]
+    reasons: list[tuple[str, Fact | Finding]] = [
+        ("pregnancy", made) for made in e.findings("pregnant")
+    ]
     reasons += [("breastfed-infant", made) for made in e.findings("breastfed-infant")]
     if years is not None and years >= oldest.value:
         reasons.append(("older-age", e.patient))
