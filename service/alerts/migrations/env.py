@@ -1,0 +1,16 @@
+"""How Alembic runs a step: on the connection it is handed, in one transaction."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from service.alerts import models
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=models.metadata,
+    transactional_ddl=True,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

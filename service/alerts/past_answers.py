@@ -1,0 +1,168 @@
+"""Earlier answers about a patient, read on the card path: directly, within a time limit, or not at all.
+
+SQLite is read in place through the standard library; PostgreSQL by a thread of its own, because a network
+can be silent for longer than any limit. Whatever goes wrong gives None, and for a moment nobody asks again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from rules.assessment import HistoryEntry
+
+_QUERY = (
+    "SELECT rule, about, fingerprint, outcome, reason, at, user_ref FROM answer"
+    " WHERE tenant = {0} AND patient = {0} AND at >= {0} AND at <= {0} ORDER BY at DESC LIMIT 500"
+)
+_REST_SECONDS = 1.0
+_STEPS_BETWEEN_LOOKS = 1000  # virtual machine steps of SQLite between two looks at the clock
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class _Source(Protocol):
+    def rows(
+        self, tenant: str, patient: str, since: int, until: int, seconds: float
+    ) -> Sequence[Any]: ...
+    def close(self) -> None: ...
+
+
+class PastAnswers:
+    """Reads the table ``answer`` of the store at ``url``; ``limit`` in seconds for one question."""
+
+    def __init__(self, url: str, *, limit: float = 0.05, days: int = 400) -> None:
+        self._source: _Source = (
+            _SqliteFile(url) if url.startswith("sqlite") else _PostgresThread(url)
+        )
+        self._limit = limit
+        self._window = timedelta(days=days)
+        self._resting_until = 0.0
+
+    def of(self, tenant: str, patient_key: str, now: datetime) -> tuple[HistoryEntry, ...] | None:
+        """Newest first; None when they could not be read in time."""
+        if time.monotonic() < self._resting_until:
+            return None
+        since, until = micros(now - self._window), micros(now)
+        try:
+            rows = self._source.rows(tenant, patient_key, since, until, self._limit)
+        except Exception:  # noqa: BLE001  no fault of the store may reach a card; None is told and counted
+            self._resting_until = time.monotonic() + _REST_SECONDS
+            return None
+        return tuple(
+            HistoryEntry(
+                rule=rule, about=about, fingerprint=mark, outcome=outcome, reason=reason,
+                when=_EPOCH + at * _MICROSECOND, user=user,
+            )
+            for rule, about, mark, outcome, reason, at, user in rows
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._source.close()
+
+
+def micros(instant: datetime) -> int:
+    """Microseconds since 1970 UTC, as every instant of the store is kept."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+class _SqliteFile:
+    """A read-only connection per thread; readers of a WAL database wait for nobody."""
+
+    def __init__(self, url: str) -> None:
+        self._path = url.partition(":///")[2]
+        self._local = threading.local()
+        self._query = _QUERY.format("?")
+
+    def rows(
+        self, tenant: str, patient: str, since: int, until: int, seconds: float
+    ) -> Sequence[Any]:
+        connection = self._connection(seconds)
+        deadline = time.monotonic() + seconds
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_LOOKS)
+        try:
+            return connection.execute(self._query, (tenant, patient, since, until)).fetchall()
+        except sqlite3.Error:
+            self.close()
+            raise
+
+    def _connection(self, seconds: float) -> sqlite3.Connection:
+        held: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if held is None:
+            held = sqlite3.connect(
+                f"file:{self._path}?mode=ro", uri=True, timeout=seconds, isolation_level=None
+            )
+            self._local.connection = held
+        return held
+
+    def close(self) -> None:
+        held: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if held is not None:
+            held.close()
+            del self._local.connection
+
+
+class _PostgresThread:
+    """One thread that asks; whoever waits gives up after the limit."""
+
+    def __init__(self, url: str) -> None:
+        scheme, _, rest = url.partition("://")
+        self._conninfo = f"{scheme.partition('+')[0]}://{rest}"
+        self._query = _QUERY.format("%s")
+        self._asked: queue.SimpleQueue[tuple[tuple[Any, ...], Future[Sequence[Any]]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def rows(
+        self, tenant: str, patient: str, since: int, until: int, seconds: float
+    ) -> Sequence[Any]:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._answer, name="past-answers", daemon=True
+                )
+                self._thread.start()
+        answer: Future[Sequence[Any]] = Future()
+        self._asked.put(((tenant, patient, since, until), answer))
+        try:
+            return answer.result(timeout=seconds)
+        except NotInTime:
+            answer.cancel()
+            raise
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._asked.put(None)
+            self._thread.join(timeout=2)
+
+    def _answer(self) -> None:
+        import psycopg
+
+        connection: psycopg.Connection[Any] | None = None
+        while (asked := self._asked.get()) is not None:
+            parameters, answer = asked
+            if not answer.set_running_or_notify_cancel():
+                continue
+            try:
+                if connection is None:
+                    connection = psycopg.connect(self._conninfo, autocommit=True, connect_timeout=2)
+                answer.set_result(connection.execute(self._query, parameters).fetchall())
+            except Exception as error:  # noqa: BLE001  handed to whoever waits
+                answer.set_exception(error)
+                if connection is not None:
+                    with contextlib.suppress(Exception):
+                        connection.close()
+                    connection = None
+        if connection is not None:
+            connection.close()

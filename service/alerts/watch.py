@@ -1,0 +1,268 @@
+"""One review against the alerts of its patient: open, count, escalate, give way, mark, clear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, select
+
+from rules.assessment import Gap
+from service.alerts import models
+from service.alerts.keyring import Keyring
+from service.alerts.lifecycle import OPEN, RANKS, Known, Seen, observe
+from service.alerts.outbox import announce
+from service.alerts.past_answers import micros
+from service.alerts.sightings import Sighting, evidence_state, may_clear
+from service.alerts.tally import Tally
+from service.alerts.values import Call, Receiver
+
+SYSTEM = "dekacard"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Watch:
+    """The alerts of one patient while one review is taken in."""
+
+    def __init__(
+        self, connection: Connection, keyring: Keyring, tally: Tally, call: Call, patient: str, *,
+        quiet: timedelta, receivers: tuple[Receiver, ...],
+    ) -> None:  # fmt: skip
+        self._connection = connection
+        self._keyring = keyring
+        self._tally = tally
+        self._call = call
+        self._patient = patient
+        self._quiet = quiet
+        self._receivers = [one for one in receivers if one.tenant == call.tenant]
+        self._at = micros(call.received)
+        table = models.alert
+        rows = connection.execute(
+            select(table)
+            .where(table.c.tenant == call.tenant, table.c.patient == patient)
+            .order_by(table.c.episode)
+        )
+        self._newest: dict[str, Row[Any]] = {row.key: row for row in rows}
+        self._holding: set[str] = set()
+
+    def see(self, sighting: Sighting) -> None:
+        """Take in that this holds now."""
+        key = self._key(sighting.rule, sighting.about)
+        self._holding.add(key)
+        row = self._newest.get(key)
+        course = observe(
+            _known(row) if row is not None else None,
+            Seen(
+                indicator=sighting.indicator,
+                evidence_hash=sighting.evidence_hash,
+                at=self._call.received,
+            ),
+            self._quiet,
+        )
+        if row is None or course in {"first", "recurred"}:
+            number = self._open(key, sighting, course, row)
+        else:
+            number = int(row.id)
+            self._go_on(row, sighting, course)
+        self._occurred(number, sighting)
+
+    def holds(self, rule: str, about: str) -> None:
+        """Take in that this still holds, though nobody was told again."""
+        row = self._held(rule, about)
+        if row is not None:
+            self._change(row, self._counted(row))
+
+    def gives_way(self, rule: str, about: str, by: str) -> None:
+        """Take in that a stronger rule speaks for this one."""
+        row = self._held(rule, about)
+        if row is None or row.state not in OPEN:
+            return
+        values = self._counted(row)
+        if row.suppressed_by != by:
+            values |= self._moved(row, suppressed_by=by)
+            self._tell(row, "suppressed", after=by)
+        self._change(row, values)
+
+    def mark_evidence(self, now: Mapping[str, str]) -> None:
+        """Mark every alert, open or closed, that rests on a result which was amended or withdrawn."""
+        for row in self._newest.values():
+            state = evidence_state(msgspec.json.decode(row.sources or "{}"), now)
+            if not state or row.evidence_state == state or self._holds_anew(row, state):
+                continue
+            self._change(row, self._moved(row, evidence_state=state, new_data=1))
+            self._tell(row, f"evidence-{state}", before=row.evidence_state, after=state)
+
+    def clear_the_rest(
+        self, *, unread: Iterable[str], gaps: Iterable[Gap], failures: Iterable[Mapping[str, Any]],
+        evaluated: Iterable[str],
+    ) -> None:  # fmt: skip
+        """Close what no longer holds, where everything that its rule needs was read."""
+        names, gaps, failures, unread = set(evaluated), list(gaps), list(failures), set(unread)
+        for key, row in self._newest.items():
+            if (
+                row.state not in OPEN
+                or key in self._holding
+                or self._at < row.last_seen
+                or not names
+            ):
+                continue
+            about_rule = row.kind == "recommendation"
+            if may_clear(
+                msgspec.json.decode(row.needs or "[]"), msgspec.json.decode(row.concerns or "[]"), row.rule,
+                unread=unread, gaps=gaps if about_rule else (), failures=failures, evaluated=names, rule_names=about_rule,
+            ):  # fmt: skip
+                self._change(
+                    row,
+                    self._moved(
+                        row, state="cleared", closed=self._at, closed_by=SYSTEM, close_reason="facts-no-longer-hold",
+                        snoozed_until=None, suppressed_by="",
+                    ),
+                )  # fmt: skip
+                self._tell(row, "cleared", before=row.state, after="cleared")
+
+    # Steps -----------------------------------------------------------------------------------------------------
+
+    def _open(self, key: str, sighting: Sighting, course: str, before: Row[Any] | None) -> int:
+        call = self._call
+        values = {
+            "tenant": call.tenant, "key": key, "episode": before.episode + 1 if before is not None else 1,
+            "patient": self._patient, "kind": sighting.kind, "rule": sighting.rule, "about": sighting.about,
+            "state": "new", "course": course, "first_seen": self._at, "last_seen": self._at, "changed": self._at,
+            **self._described(sighting),
+        }  # fmt: skip
+        number = self._connection.execute(
+            models.alert.insert().values(values).returning(models.alert.c.id)
+        ).scalar_one()
+        row = self._reload(number)
+        self._tell(row, "recurred" if course == "recurred" else "opened", after="new")
+        self._tally.add(call.tenant, self._at, sighting.rule, call.mode_of(sighting.rule), opened=1)
+        self._announce(row)
+        return int(number)
+
+    def _go_on(self, row: Row[Any], sighting: Sighting, course: str) -> None:
+        values = self._counted(row)
+        late = self._at < row.last_seen
+        if row.suppressed_by and not late:
+            values |= self._moved(row, suppressed_by="")
+            self._tell(row, "resumed", before=row.suppressed_by)
+        if course in {"new-data", "escalated"}:
+            values |= self._moved(row, new_data=1, evidence_state="", **self._described(sighting))
+            values["course"] = "escalated" if course == "escalated" else "ongoing"
+            if course == "escalated":
+                values["snoozed_until"] = None
+            self._tell(row, course, before=row.indicator, after=sighting.indicator)
+        elif (
+            course == "ongoing"
+            and not late
+            and (row.course, row.mode) != ("ongoing", self._mode(sighting.rule))
+        ):
+            values |= {
+                "course": "ongoing" if row.course == "first" else row.course,
+                "mode": self._mode(sighting.rule),
+            }
+        if row.from_draft and not sighting.from_draft and not late:
+            values["from_draft"] = 0
+        self._change(row, values)
+        if course == "escalated":
+            self._announce(self._newest[row.key])
+
+    def _described(self, sighting: Sighting) -> dict[str, Any]:
+        encode = msgspec.json.encode
+        return {
+            "rule_version": sighting.version, "topic_code": sighting.topic_code, "title": sighting.title,
+            "summary": sighting.summary, "indicator": sighting.indicator, "rank": RANKS[sighting.indicator],
+            "mode": self._mode(sighting.rule), "fingerprint": sighting.fingerprint,
+            "evidence_hash": sighting.evidence_hash, "evaluation": self._call.id,
+            "needs": encode(sighting.needs).decode(), "concerns": encode(sighting.concerns).decode(),
+            "sources": encode(sighting.sources).decode(), "from_draft": int(sighting.from_draft),
+        }  # fmt: skip
+
+    def _occurred(self, number: int, sighting: Sighting) -> None:
+        table, call = models.occurrence, self._call
+        same = (
+            table.c.tenant == call.tenant, table.c.alert == number, table.c.origin == call.origin,
+            table.c.evidence_hash == sighting.evidence_hash,
+        )  # fmt: skip
+        counted = self._connection.execute(
+            table.update().where(*same).values(times=table.c.times + 1)
+        )
+        if counted.rowcount == 0:
+            self._connection.execute(
+                table.insert().values(
+                    tenant=call.tenant, alert=number, origin=call.origin, evidence_hash=sighting.evidence_hash,
+                    evaluation=call.id, mode=self._mode(sighting.rule), indicator=sighting.indicator, at=self._at,
+                )
+            )  # fmt: skip
+
+    def _holds_anew(self, row: Row[Any], state: str) -> bool:
+        """An amended result that the rule has just judged again needs no further mark on its open alert."""
+        return state == "amended" and row.key in self._holding and row.evaluation == self._call.id
+
+    def _announce(self, row: Row[Any]) -> None:
+        if row.indicator == "critical" and row.mode in {"live", "review"}:
+            for receiver in self._receivers:
+                announce(self._connection, row, receiver, self._at)
+
+    def _held(self, rule: str, about: str) -> Row[Any] | None:
+        key = self._key(rule, about)
+        self._holding.add(key)
+        return self._newest.get(key)
+
+    def _key(self, rule: str, about: str) -> str:
+        return self._keyring.recommendation_key(self._call.tenant, self._call.patient, rule, about)
+
+    def _mode(self, rule: str) -> str:
+        return self._call.mode_of(rule)
+
+    def _counted(self, row: Row[Any]) -> dict[str, Any]:
+        """Being seen again is no change: whoever edits the alert meanwhile is not disturbed."""
+        return {
+            "seen_count": models.alert.c.seen_count + 1,
+            "last_seen": max(self._at, row.last_seen),
+        }
+
+    def _moved(self, row: Row[Any], **values: Any) -> dict[str, Any]:
+        return {
+            **values,
+            "changed": max(self._at, row.changed),
+            "version": models.alert.c.version + 1,
+        }
+
+    def _change(self, row: Row[Any], values: Mapping[str, Any]) -> None:
+        table = models.alert
+        self._connection.execute(
+            table.update()
+            .where(table.c.tenant == self._call.tenant, table.c.id == row.id)
+            .values(values)
+        )
+        self._reload(row.id)
+
+    def _reload(self, number: int) -> Row[Any]:
+        table = models.alert
+        row = self._connection.execute(
+            select(table).where(table.c.tenant == self._call.tenant, table.c.id == number)
+        ).one()
+        self._newest[row.key] = row
+        return row
+
+    def _tell(self, row: Row[Any], action: str, *, before: str = "", after: str = "") -> None:
+        self._connection.execute(
+            models.event.insert().values(
+                tenant=self._call.tenant, alert=row.id, at=self._at, actor=SYSTEM, action=action, before=before,
+                after=after, evaluation=self._call.id, alert_version=row.version,
+            )
+        )  # fmt: skip
+
+
+def _known(row: Row[Any]) -> Known:
+    return Known(
+        state=row.state, indicator=row.indicator, evidence_hash=row.evidence_hash, last_seen=instant(row.last_seen),
+        closed=instant(row.closed) if row.closed is not None else None,
+    )  # fmt: skip
+
+
+def instant(microseconds: int) -> datetime:
+    """The instant of a number in the store."""
+    return _EPOCH + timedelta(microseconds=microseconds)

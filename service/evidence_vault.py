@@ -1,0 +1,129 @@
+"""What an evaluation was made from: facts, history and answer, compressed, sealed when a key is set."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from rules.assessment import Gap, HistoryEntry
+from rules.errors import DekacardError
+from rules.facts import FactSet
+from service.alerts import models
+from service.alerts.keyring import Keyring
+
+_CODEC = "zlib"
+_LEVEL = 6
+_ROTATED_AT_ONCE = 200
+
+
+class EvidenceMissing(DekacardError):
+    """The evidence was removed by retention, or never stored."""
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """The used elements of the record, as facts; ``answer`` is the canonical assessment made from them.
+
+    ``facts`` and ``answer`` stay bytes: a replay compares them byte for byte. ``history`` is None when it could
+    not be read, and then nothing was suppressed.
+    """
+
+    facts: msgspec.Raw
+    answer: msgspec.Raw
+    gaps: tuple[Gap, ...] = ()
+    history: tuple[HistoryEntry, ...] | None = ()
+    user: str = ""
+
+    def fact_set(self) -> FactSet:
+        """The facts as the engine was given them."""
+        return msgspec.json.decode(self.facts, type=FactSet)
+
+
+def keep(
+    connection: Connection, keyring: Keyring, tenant: str, evidence: Evidence, now: int
+) -> str:
+    """Store evidence under its keyed digest and return that; equal evidence is stored once."""
+    body = msgspec.json.encode(evidence)
+    digest = keyring.digest(f"evidence {tenant}", body)
+    table = models.evidence
+    there = select(table.c.digest).where(table.c.tenant == tenant, table.c.digest == digest)
+    if connection.scalar(there) is None:
+        key, sealed = keyring.seal(zlib.compress(body, _LEVEL), _bound(tenant, digest))
+        connection.execute(
+            table.insert().values(
+                tenant=tenant, digest=digest, codec=_CODEC, sealed_with=key, body=sealed, stored=now
+            )
+        )
+    return digest
+
+
+def fetch(connection: Connection, keyring: Keyring, tenant: str, digest: str) -> Evidence:
+    """Evidence by its digest; raises EvidenceMissing or KeyringError."""
+    table = models.evidence
+    row = connection.execute(
+        select(table).where(table.c.tenant == tenant, table.c.digest == digest)
+    ).one_or_none()
+    if row is None:
+        raise EvidenceMissing(
+            "the evidence of this evaluation is gone: retention removed it, or none was stored."
+        )
+    body = zlib.decompress(keyring.unseal(row.sealed_with, row.body, _bound(tenant, digest)))
+    return msgspec.json.decode(body, type=Evidence)
+
+
+def seal_text(keyring: Keyring, words: str, bound_to: str) -> tuple[str, bytes]:
+    """A small text (a note, a reference) sealed like evidence: (key id, body)."""
+    return keyring.seal(words.encode(), bound_to)
+
+
+def unseal_text(keyring: Keyring, key: str, body: bytes, bound_to: str) -> str:
+    """The text again."""
+    return keyring.unseal(key, body, bound_to).decode()
+
+
+# Table -> its sealed column, the columns that find a row, and how the seal is bound to it.
+_SEALED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "evidence": ("body", ("tenant", "digest")),
+    "patient": ("reference", ("tenant", "patient")),
+    "issued_card": ("body", ("tenant", "uuid", "evaluation")),
+}
+
+
+def bound(table: str, *names: str) -> str:
+    """What a sealed value is bound to: moved elsewhere, it does not open."""
+    return "\n".join((table, *names))
+
+
+def _bound(tenant: str, digest: str) -> str:
+    return bound("evidence", tenant, digest)
+
+
+def rotate(connection: Connection, keyring: Keyring) -> int:
+    """Seal one batch of old values with the current key and return how many; 0 means that all are.
+
+    Notes and comments of append-only tables keep their key: those keys stay in the keyring until retention.
+    """
+    done = 0
+    for name, (column, keys) in _SEALED.items():
+        table = models.metadata.tables[name]
+        rows = connection.execute(
+            select(*(table.c[k] for k in keys), table.c.sealed_with, table.c[column])
+            .where(table.c.sealed_with != keyring.evidence_current)
+            .limit(_ROTATED_AT_ONCE - done)
+        ).all()
+        for row in rows:
+            places: dict[str, Any] = {key: row._mapping[key] for key in keys}
+            where = bound(name, *places.values())
+            body = keyring.unseal(row.sealed_with, row._mapping[column], where)
+            key, sealed = keyring.seal(body, where)
+            connection.execute(
+                table.update()
+                .where(*(table.c[k] == value for k, value in places.items()))
+                .values({"sealed_with": key, column: sealed})
+            )
+        done += len(rows)
+        if done >= _ROTATED_AT_ONCE:
+            break
+    return done

