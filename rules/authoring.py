@@ -321,22 +321,36 @@ class Derivation:
     gives: tuple[str, ...]
     reads: tuple[str, ...]
     requires: tuple[str, ...]
+    needs: tuple[str, ...]
     derive: DerivationFunction
     where: str
 
 
 def derivation(
-    *, gives: Iterable[str], reads: Iterable[str] = (), requires: Iterable[str] = ()
+    *,
+    gives: Iterable[str],
+    reads: Iterable[str] = (),
+    requires: Iterable[str] = (),
+    needs: Iterable[str] = (),
 ) -> Callable[[DerivationFunction], Derivation]:
     """Declare a derivation: it runs after everything that gives what it ``reads`` or ``requires``.
 
-    It is not called at all while one of the findings in ``requires`` is absent.
+    It is not called while one of the findings in ``requires`` is absent, nor while none of the facts in
+    ``needs`` is there: ``class:vka``, ``measure:inr``, ``problem:ckd``, ``procedure:dialysis``, ``goal:inr``,
+    ``order:inr``, ``food:natto``. Without ``needs`` the facts do not matter. It is not called either when
+    nothing that could still fire asks for what it gives.
     """
     where = _here()
 
     def build(function: DerivationFunction) -> Derivation:
         return Derivation(
-            function.__name__, tuple(gives), tuple(reads), tuple(requires), function, where
+            function.__name__,
+            tuple(gives),
+            tuple(reads),
+            tuple(requires),
+            tuple(needs),
+            function,
+            where,
         )
 
     return build

@@ -17,6 +17,7 @@ from rules.errors import DekacardError, EngineError
 from rules.evidence import Evidence
 from rules.facts import Fact, FactSet, Finding
 from rules.in_force import KnowledgeInForce
+from rules.plan import Plan
 from rules.reconcile import rank, supersede, suppress
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Engine:
         )
         self._matchers: dict[tuple[object, ...], tuple[Matcher, Program]] = {}
         self._concluder = Concluder(rulebook)
+        self._plan = Plan(rulebook)
         self._packs = rulebook.digests
         self._software = software_version()
 
@@ -109,8 +111,8 @@ class Engine:
 
     def _derive(self, evidence: Evidence) -> list[RuleFailure]:
         failures: list[RuleFailure] = []
-        for derivation in self.rulebook.derivations:
-            if any(evidence.first(name) is None for name in derivation.requires):
+        for derivation in self._plan.choose(evidence.facts):
+            if not evidence.has_all(derivation.requires):
                 continue
             try:
                 for finding in derivation.derive(evidence):
@@ -204,11 +206,11 @@ class Engine:
 
 def _build(name: MatcherName, program: Program) -> Matcher:
     if name == "compiled":
-        from rules.oracle import CompiledMatcher  # noqa: PLC0415 - only what was chosen
+        from rules.oracle import CompiledMatcher
 
         return CompiledMatcher(program)
     if name == "durable":
-        from rules.driver import DurableMatcher  # noqa: PLC0415 - needs the C module
+        from rules.driver import DurableMatcher
 
         return DurableMatcher(program)
     raise EngineError(f"there is no matcher {name!r}; choose durable or compiled.")

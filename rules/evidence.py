@@ -133,6 +133,10 @@ class Evidence:
                 return one
         return None
 
+    def has_all(self, names: Iterable[str]) -> bool:
+        """Tell whether at least one finding stands under each name."""
+        return all(name in self._findings for name in names)
+
     def all_findings(self) -> tuple[Finding, ...]:
         """Every finding made so far."""
         return tuple(one for made in self._findings.values() for one in made)
