@@ -5,10 +5,12 @@ Nothing here is used to verify anything. A private key made here belongs to no r
 
 from __future__ import annotations
 
+import json
 import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from joserfc import jwt
@@ -63,6 +65,20 @@ def read_key(document: object) -> SigningKey:
     if not isinstance(value, ECKey | RSAKey) or not value.is_private:
         raise ProfileRefused("the key is no private EC or RSA key.")
     return SigningKey(kid=kid, algorithm=algorithm, value=value)
+
+
+def read_key_file(file: Path) -> SigningKey:
+    """A signing key from a file that holds its private JWK.
+
+    Raises:
+        ProfileRefused: unreadable, or as ``read_key``.
+    """
+    try:
+        return read_key(json.loads(file.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise ProfileRefused(
+            f"the key cannot be read: {type(error).__name__}.", where=str(file)
+        ) from None
 
 
 def mint_token(
