@@ -58,9 +58,7 @@ from rules.yaml_files import read_yaml
 if TYPE_CHECKING:
     from rules.vocabulary import Vocabulary
 
-DAY = (
-    r"(\d{4}-\d\d-\d\d|today|yesterday|\d+ (?:day|week|month|year)s? ago|in \d+ (?:day|week|month|year)s?)"
-)
+DAY = r"(\d{4}-\d\d-\d\d|today|yesterday|\d+ (?:day|week|month|year)s? ago|in \d+ (?:day|week|month|year)s?)"
 NUMBER = r"(\d+(?:\.\d+)?)"
 KEYS = frozenset(
     "vignette today patient takes labs has procedures goals orders eats hook profile verbosity unread history "
@@ -109,18 +107,25 @@ def read_stories(file: Path, vocabulary: Vocabulary, pack: str = "") -> list[Sto
     items = read_yaml(file)
     if not isinstance(items, list):
         raise KnowledgeError("a vignette file is a list of stories.", where=str(file))
-    lines = [n for n, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1) if re.match(r"-\s+vignette:", line)]
+    lines = [
+        n
+        for n, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if re.match(r"-\s+vignette:", line)
+    ]
     if len(lines) != len(items):
         raise KnowledgeError("every story must begin with '- vignette:'.", where=str(file))
     return [
-        _read(item, f"{file}:{line}", vocabulary, pack) for item, line in zip(items, lines, strict=True)
+        _read(item, f"{file}:{line}", vocabulary, pack)
+        for item, line in zip(items, lines, strict=True)
     ]
 
 
 def _read(item: Mapping[str, Any], where: str, vocabulary: Vocabulary, pack: str) -> Story:
     unknown = sorted(set(item) - KEYS)
     if unknown:
-        raise KnowledgeError(f"unknown key {unknown[0]!r}.", where=where, remedy="See rules/stories.py for the keys.")
+        raise KnowledgeError(
+            f"unknown key {unknown[0]!r}.", where=where, remedy="See rules/stories.py for the keys."
+        )
     today = item.get("today")
     if not isinstance(today, date) or "expect" not in item:
         raise KnowledgeError("a story needs 'today' (a day) and 'expect'.", where=where)
@@ -158,7 +163,9 @@ class _Teller:
                 moment="order" if hook in {"order-select", "order-sign"} else "view",
                 verbosity=item.get("verbosity", "standard"),
                 profile=str(item.get("profile", "nam-2011")),
-                unread=dict(unread) if isinstance(unread, dict) else dict.fromkeys(unread, "not fetched"),
+                unread=dict(unread)
+                if isinstance(unread, dict)
+                else dict.fromkeys(unread, "not fetched"),
             ),
             uses=tuple(use for line in _lines(item, "takes") for use in self.uses(line)),
             labs=tuple(self.lab(line) for line in _lines(item, "labs")),
@@ -170,7 +177,15 @@ class _Teller:
         )
 
     def patient(self, line: str) -> Patient:
-        words = {"woman": "female", "girl": "female", "man": "male", "boy": "male", "patient": None, "child": None, "infant": None}
+        words = {
+            "woman": "female",
+            "girl": "female",
+            "man": "male",
+            "boy": "male",
+            "patient": None,
+            "child": None,
+            "infant": None,
+        }
         known = re.fullmatch(r"(\d+)-(day|week|month|year)-old (\w+)", line)
         unknown = re.fullmatch(r"(\w+) of unknown age", line)
         match = known or unknown
@@ -180,7 +195,11 @@ class _Teller:
         if known is None:
             return Patient(id="story", sex=sex, source=("Patient/story",))
         born = _back(self.today, int(known[1]), known[2])
-        years = self.today.year - born.year - ((self.today.month, self.today.day) < (born.month, born.day))
+        years = (
+            self.today.year
+            - born.year
+            - ((self.today.month, self.today.day) < (born.month, born.day))
+        )
         return Patient(
             id="story", sex=sex, birth_date=born, age_days=(self.today - born).days, age_years=years,
             source=("Patient/story",),
@@ -188,17 +207,25 @@ class _Teller:
 
     def uses(self, line: str) -> list[MedicationUse]:
         rest = _Line(line, self.today)
-        selected, draft, prescribed = rest.word("selected"), rest.word("draft"), rest.word("prescribed")
+        selected, draft, prescribed = (
+            rest.word("selected"),
+            rest.word("draft"),
+            rest.word("prescribed"),
+        )
         bound, since = rest.day(r"\bsince at least "), rest.day(r"\bsince ")
         until, stopped = rest.day(r"\buntil "), rest.day(r"\bstopped ")
         recorded = rest.day(r"\brecorded ")
-        status = rest.take(r"\bstatus ([a-z-]+)") or ("stopped" if stopped else "draft" if draft else "active")
+        status = rest.take(r"\bstatus ([a-z-]+)") or (
+            "stopped" if stopped else "draft" if draft else "active"
+        )
         if status not in TAKING:
             raise Unreadable(f"'{line}': unknown status {status!r} (known: {', '.join(TAKING)}).")
         planned, doses = rest.take(r"\bfor (\d+) days?\b"), rest.take(r"\b(\d+) doses?\b")
         named = rest.take(r'\bnamed "([^"]*)"')
         topical, route = rest.flag(r"\btopical\b"), rest.take(r"\broute ([a-z-]+)")
-        purposes = [p for p in iter(lambda: rest.take(r"\bpurpose ([a-z-]+)"), None) if p is not None]
+        purposes = [
+            p for p in iter(lambda: rest.take(r"\bpurpose ([a-z-]+)"), None) if p is not None
+        ]
         needed, uncoded = rest.flag(r"\bas needed\b"), rest.flag(r"\bnot coded\b")
         kind = "request" if draft or prescribed else "statement"
         record = self._number("MedicationRequest" if kind == "request" else "MedicationStatement")
@@ -222,7 +249,7 @@ class _Teller:
             raise Unreadable(f"'{line}': '{part}' is not understood.")
         ingredient = match[1]
         classes = self.vocabulary.classes(ingredient)
-        if not classes and not self.vocabulary.title(ingredient):
+        if not classes and self.vocabulary.title(ingredient) == ingredient:
             raise Unreadable(f"'{line}': no ingredient is called {ingredient!r}.")
         said: dict[str, Any] = {"ingredient": ingredient, "classes": tuple(classes)}
         if match[2] is None:
@@ -241,7 +268,11 @@ class _Teller:
         interval = _interval(often, line)
         if interval is None:
             return said | {"dose_problem": "how often is not recorded"}
-        return said | {"interval_days": interval, "daily": round(amount / interval, 6), "dose_known": True}
+        return said | {
+            "interval_days": interval,
+            "daily": round(amount / interval, 6),
+            "dose_known": True,
+        }
 
     def lab(self, line: str) -> LabResult:
         rest = _Line(line, self.today)
@@ -250,7 +281,10 @@ class _Teller:
         high, clock = rest.take(rf"\bupper limit {NUMBER}"), rest.take(r"\bat (\d\d:\d\d)")
         status = "preliminary" if rest.flag(r"\bpreliminary\b") else "final"
         taken = rest.day(r"\bon ") or rest.day(r"\b")
-        match = re.fullmatch(rf"(\S+)(?: (total|total-legacy|d3|d2))?(?: (<=|>=|<|>))? ?{NUMBER}(?: (\S+))?", rest.text)
+        match = re.fullmatch(
+            rf"(\S+)(?: (total|total-legacy|d3|d2))?(?: (<=|>=|<|>))? ?{NUMBER}(?: (\S+))?",
+            rest.text,
+        )
         if match is None:
             raise Unreadable(f"'{line}' is no result; write it like 'inr 2.4 on 2026-11-01'.")
         group = match[2] or ("total" if match[1] == "25ohd" else "")
@@ -275,13 +309,20 @@ class _Teller:
     def procedure(self, line: str) -> Procedure:
         rest = _Line(line, self.today)
         performed = rest.day(r"\bon ") or rest.day(r"\b")
-        return Procedure(source=(self._number("Procedure"),), procedure=rest.text, performed=performed)
+        return Procedure(
+            source=(self._number("Procedure"),), procedure=rest.text, performed=performed
+        )
 
     def goal(self, line: str) -> Goal:
         match = re.fullmatch(rf"(\S+) {NUMBER} to {NUMBER}", line)
         if match is None:
             raise Unreadable(f"'{line}' is no goal; write it like 'inr 2.5 to 3.5'.")
-        return Goal(source=(self._number("Goal"),), measure=match[1], low=float(match[2]), high=float(match[3]))
+        return Goal(
+            source=(self._number("Goal"),),
+            measure=match[1],
+            low=float(match[2]),
+            high=float(match[3]),
+        )
 
     def order(self, line: str) -> LabOrder:
         rest = _Line(line, self.today)
@@ -296,7 +337,9 @@ class _Teller:
     def diet(self, line: str) -> Diet:
         rest = _Line(line, self.today)
         recorded = rest.day(r"\bon ") or rest.day(r"\b")
-        return Diet(source=(self._number("Observation"),), food=rest.text, recorded=recorded, says=line)
+        return Diet(
+            source=(self._number("Observation"),), food=rest.text, recorded=recorded, says=line
+        )
 
     def _number(self, kind: str) -> str:
         self.counts[kind] = self.counts.get(kind, 0) + 1
@@ -351,7 +394,7 @@ def _interval(often: str, line: str) -> float | None:
         if pattern.fullmatch(often):
             return days
     if match := re.fullmatch(r"(\d+) times a (day|week)", often):
-        return round((1 if match[2] == "day" else 7) / int(match[1]), 6)
+        return (1 if match[2] == "day" else 7) / int(match[1])
     if match := re.fullmatch(r"every (\d+) (day|week)s?", often):
         return float(match[1]) * (1 if match[2] == "day" else 7)
     raise Unreadable(f"'{line}': '{often}' does not say how often.")

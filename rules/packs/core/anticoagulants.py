@@ -9,6 +9,7 @@ from rules.authoring import derivation
 from rules.evidence import Evidence
 from rules.facts import Fact, Finding, MedicationUse
 from rules.packs.core.courses import Course, courses_of, is_current, is_planned, last_day, was_taken
+from rules.packs.core.words import text
 
 
 def _vka_course(e: Evidence) -> Course | None:
@@ -23,7 +24,9 @@ def _uncertain(e: Evidence) -> list[MedicationUse]:
         use
         for use in e.uses_of("vka")
         if use.systemic is not False
-        and ((use.taking == "uncertain" and not was_taken(use, e.today)) or is_planned(use, e.today))
+        and (
+            (use.taking == "uncertain" and not was_taken(use, e.today)) or is_planned(use, e.today)
+        )
     ]
 
 
@@ -34,7 +37,11 @@ def vitamin_k_antagonist(e: Evidence) -> Iterator[Finding]:
     if course is not None:
         parameters = [e.parameter("course.gap")]
         days, about = course.days(e.today), course.ingredient
-        missing = [] if course.proposed or days is not None else [f"start of {e.name_of(about)} is not recorded"]
+        missing = (
+            []
+            if course.proposed or days is not None
+            else [text(e, "missing_start", name=e.name_of(about))]
+        )
         yield e.finding(
             "current-vka", about, because=course.uses, parameters=parameters, missing=missing,
             proposed=course.proposed, days=days, since=course.start,
@@ -46,7 +53,9 @@ def vitamin_k_antagonist(e: Evidence) -> Iterator[Finding]:
         return
     uncertain = _uncertain(e)
     if uncertain:
-        first = min(uncertain, key=lambda use: (use.start is None, use.start or date.min, use.source))
+        first = min(
+            uncertain, key=lambda use: (use.start is None, use.start or date.min, use.source)
+        )
         yield e.finding(
             "listed-vka", first.ingredient, because=uncertain,
             certain=False, proposed=False, days=e.days_since(first.start), since=first.start,
@@ -79,7 +88,12 @@ def vitamin_k_antagonist_still_acting(e: Evidence) -> Iterator[Finding]:
     if stopped:
         days, use = min(stopped, key=lambda one: (one[0], one[1].source))
         yield e.finding(
-            "recent-vka", use.ingredient, because=[use], parameters=[window], status=use.status, stopped_days=days
+            "recent-vka",
+            use.ingredient,
+            because=[use],
+            parameters=[window],
+            status=use.status,
+            stopped_days=days,
         )
 
 
@@ -103,7 +117,11 @@ def direct_oral_anticoagulant(e: Evidence) -> Iterator[Finding]:
     if _switch(vka_now, longest.value) or _switch(course.current, longest.value):
         return
     yield e.finding(
-        "anticoagulants-overlap", course.ingredient, because=[vka, doac], parameters=[longest], vka=vka.about
+        "anticoagulants-overlap",
+        course.ingredient,
+        because=[vka, doac],
+        parameters=[longest],
+        vka=vka.about,
     )
 
 

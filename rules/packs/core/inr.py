@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rules.authoring import derivation
 from rules.evidence import Evidence
 from rules.facts import Finding, LabResult
+from rules.packs.core.words import text
 
 FINAL = frozenset({"final", "amended", "corrected"})
 
@@ -16,7 +17,10 @@ def inrs(e: Evidence) -> list[LabResult]:
     return [
         lab
         for lab in e.labs_of("inr")
-        if lab.status in FINAL and lab.value is not None and lab.taken is not None and lab.taken <= e.today
+        if lab.status in FINAL
+        and lab.value is not None
+        and lab.taken is not None
+        and lab.taken <= e.today
     ]
 
 
@@ -38,12 +42,20 @@ def target_of_the_inr(e: Evidence) -> Iterator[Finding]:
         low = max(goal.low for goal in goals if goal.low is not None)
         high = min(goal.high for goal in goals if goal.high is not None)
         if low < high:
-            several = ["several INR targets are recorded; what they share is used"] if len(goals) > 1 else []
-            yield e.finding("inr-target", "inr", because=goals, missing=several, low=low, high=high, assumed=False)
+            several = [text(e, "missing_one_inr_target")] if len(goals) > 1 else []
+            yield e.finding(
+                "inr-target",
+                "inr",
+                because=goals,
+                missing=several,
+                low=low,
+                high=high,
+                assumed=False,
+            )
             return
     usual_low, usual_high = e.parameter("inr.target-low"), e.parameter("inr.target-high")
     yield e.finding(
         "inr-target", "inr", because=goals, parameters=[usual_low, usual_high],
-        missing=["no usable INR target is recorded; the usual range is assumed"],
+        missing=[text(e, "missing_inr_target")],
         low=float(usual_low.value), high=float(usual_high.value), assumed=True,
     )  # fmt: skip

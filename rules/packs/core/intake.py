@@ -8,11 +8,14 @@ from rules.authoring import derivation
 from rules.evidence import Evidence
 from rules.facts import Finding, MedicationUse
 from rules.packs.core.courses import Course, courses_of, is_current
+from rules.packs.core.words import lacking_dose, text
 
 
 def _regular(e: Evidence, ingredient_class: str) -> list[MedicationUse]:
     """Current records that are taken again and again; a dose given once adds nothing to a daily total."""
-    return [use for use in e.uses_of(ingredient_class) if is_current(use, e.today) and not use.single]
+    return [
+        use for use in e.uses_of(ingredient_class) if is_current(use, e.today) and not use.single
+    ]
 
 
 def _both_lists_read(e: Evidence) -> bool:
@@ -25,7 +28,9 @@ def vitamin_d_courses(e: Evidence) -> list[Course]:
     for use in e.uses_of("native-vitamin-d"):
         if not use.single:
             by_ingredient.setdefault(use.ingredient, []).append(use)
-    return [course for name in sorted(by_ingredient) for course in courses_of(e, by_ingredient[name])]
+    return [
+        course for name in sorted(by_ingredient) for course in courses_of(e, by_ingredient[name])
+    ]
 
 
 @derivation(gives=["vitamin-d-source", "vitamin-d-intake"])
@@ -50,7 +55,7 @@ def vitamin_d_from_all_products(e: Evidence) -> Iterator[Finding]:
     starts = [c.start for c in courses if c.start is not None and not c.proposed]
     yield e.finding(
         "vitamin-d-intake", because=uses,
-        missing=[f"daily dose of {e.name_of(use.ingredient)} is not recorded" for use in unknown],
+        missing=[lacking_dose(e, use.ingredient) for use in unknown],
         daily=sum(use.daily or 0.0 for use in uses), products=len({use.record for use in uses}),
         unknown_products=len({use.record for use in unknown}),
         proposed=any(use.taking == "draft" for use in uses), days=e.days_since(min(starts, default=None)),
@@ -58,7 +63,9 @@ def vitamin_d_from_all_products(e: Evidence) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-@derivation(gives=["vitamin-d-loading", "vitamin-d-loading-overrun", "vitamin-d-high-strength-daily"])
+@derivation(
+    gives=["vitamin-d-loading", "vitamin-d-loading-overrun", "vitamin-d-high-strength-daily"]
+)
 def high_single_doses_of_vitamin_d(e: Evidence) -> Iterator[Finding]:
     """High single doses: a loading course, one that was not ended, or the weekly capsule taken every day."""
     dose, apart = e.parameter("loading.per-dose"), e.parameter("loading.min-interval")
@@ -79,7 +86,11 @@ def high_single_doses_of_vitamin_d(e: Evidence) -> Iterator[Finding]:
                         parameters=[dose, longest, daily], **said,
                     )  # fmt: skip
                 continue
-            missing = [] if days is not None else ["the start of the course is not recorded"]
+            missing = (
+                []
+                if days is not None
+                else [text(e, "missing_course_start", name=e.name_of(course.ingredient))]
+            )
             yield e.finding(
                 "vitamin-d-loading", course.ingredient, because=course.uses, missing=missing,
                 parameters=[dose, apart, longest], proposed=course.proposed, **said,

@@ -17,6 +17,7 @@ from rules.packs.core.courses import (
     was_taken,
 )
 from rules.packs.core.inr import inrs
+from rules.packs.core.words import lacking_dose, text
 
 # Forms whose products are summed; each has its own floor, and nothing is added across forms.
 FORMS = ("k1", "mk7", "mk4")
@@ -37,7 +38,11 @@ def given_for_a_purpose(e: Evidence, use: MedicationUse) -> bool:
 
 def supplements_of(e: Evidence, form: str) -> list[MedicationUse]:
     """Every record of one form of vitamin K that is taken as a supplement, whatever its status."""
-    return [use for use in e.uses_of(form) if use.systemic is not False and not given_for_a_purpose(e, use)]
+    return [
+        use
+        for use in e.uses_of(form)
+        if use.systemic is not False and not given_for_a_purpose(e, use)
+    ]
 
 
 def _by_ingredient(uses: Sequence[MedicationUse]) -> dict[str, list[MedicationUse]]:
@@ -49,7 +54,9 @@ def _by_ingredient(uses: Sequence[MedicationUse]) -> dict[str, list[MedicationUs
 
 def courses_of_form(e: Evidence, form: str) -> list[Course]:
     """Courses of every ingredient of a form, the longest running first."""
-    courses = [c for held in _by_ingredient(supplements_of(e, form)).values() for c in courses_of(e, held)]
+    courses = [
+        c for held in _by_ingredient(supplements_of(e, form)).values() for c in courses_of(e, held)
+    ]
     return sorted(courses, key=lambda c: (c.proposed, c.start is None, c.start or date.min))
 
 
@@ -73,9 +80,9 @@ def vitamin_k_above_its_floor(e: Evidence) -> Iterator[Finding]:
         newest = newest_that_matters(courses, floor.value)
         taken = [c.days(e.today) for c in courses if not c.proposed]
         about = subject_of([c.ingredient for c in courses])
-        missing = [] if dose_known else [f"daily dose of {e.name_of(about)} is not recorded"]
+        missing = [] if dose_known else [lacking_dose(e, about)]
         if newest.start is None and not newest.proposed:
-            missing.append(f"start of {e.name_of(about)} is not recorded; it is treated as new")
+            missing.append(text(e, "missing_start_new", name=e.name_of(about)))
         yield e.finding(
             "relevant-vitamin-k", about,
             because=[use for c in courses for use in c.uses],
@@ -98,7 +105,7 @@ def multivitamin_that_may_hold_vitamin_k(e: Evidence) -> Iterator[Finding]:
         newest = courses[-1]
         yield e.finding(
             "unspecified-multivitamin", newest.ingredient, because=newest.uses,
-            missing=["the vitamin K content of the multivitamin is not recorded"],
+            missing=[text(e, "missing_multivitamin")],
             proposed=newest.proposed, taken=not newest.proposed, days=newest.days(e.today), since=newest.start,
         )  # fmt: skip
 
@@ -115,7 +122,7 @@ def vitamin_k_from_all_products(e: Evidence) -> Iterator[Finding]:
     read = not (e.unread("medication-statements") or e.unread("medication-requests"))
     yield e.finding(
         "vitamin-k-intake", because=uses,
-        missing=[f"daily dose of {e.name_of(use.ingredient)} is not recorded" for use in unknown],
+        missing=[lacking_dose(e, use.ingredient) for use in unknown],
         products=len({use.record for use in uses}), unknown_products=len({use.record for use in unknown}),
         k1=sums["k1"], mk7=sums["mk7"], mk4=sums["mk4"], k2=sums["mk7"] + sums["mk4"],
         complete=read and not unknown,
@@ -148,12 +155,16 @@ def _stops(e: Evidence, form: str, uses: Sequence[MedicationUse]) -> Iterator[Fi
         on = last_day(use)
         if on is None or (use.daily is not None and use.daily < floor.value):
             continue
-        begun = min([one.start for one in past if one.start and _leads_to(one, use, gap)], default=use.start)
+        begun = min(
+            [one.start for one in past if one.start and _leads_to(one, use, gap)], default=use.start
+        )
         if begun is not None and (on - begun).days + 1 < least.value and not use.start_is_bound:
             continue
-        missing = [] if use.end is not None else ["the stop date is not recorded; the day of the record is used"]
+        missing = (
+            [] if use.end is not None else [text(e, "missing_stop", name=e.name_of(use.ingredient))]
+        )
         if begun is None:
-            missing.append(f"start of {e.name_of(use.ingredient)} is not recorded")
+            missing.append(text(e, "missing_start", name=e.name_of(use.ingredient)))
         yield _change(
             e, use.ingredient, "stopped", "rise", on,
             because=[use], parameters=[floor, least], missing=missing, before=use.daily, after=None,
@@ -184,7 +195,9 @@ def _dose_changes(e: Evidence, form: str, uses: Sequence[MedicationUse]) -> Iter
         difference = abs(now.daily - before.daily)
         enough = difference >= amount.value and difference >= share.value * before.daily
         if enough and max(now.daily, before.daily) >= floor.value:
-            change, effect = ("increased", "fall") if now.daily > before.daily else ("decreased", "rise")
+            change, effect = (
+                ("increased", "fall") if now.daily > before.daily else ("decreased", "rise")
+            )
             yield _change(
                 e, course.ingredient, change, effect, now.start,
                 because=[before, now], parameters=[floor, share, amount], missing=[],
@@ -210,14 +223,18 @@ def vitamin_k_given_for_reversal(e: Evidence) -> Iterator[Finding]:
     given = [use for use in e.uses_of("pcc") if use.status != "not-taken"]
     for use in e.uses_of("k1"):
         injected = use.route in e.parameter("reversal.routes").value
-        large = (use.single or use.as_needed) and use.amount is not None and use.amount >= dose.value
+        large = (
+            (use.single or use.as_needed) and use.amount is not None and use.amount >= dose.value
+        )
         if use.status != "not-taken" and (injected or large or "reversal" in use.purposes):
             given.append(use)
     for use in given:
         on = use.start or use.recorded or use.end
         days = e.days_since(on)
         if use.taking == "draft" or (days is not None and 0 <= days <= window.value):
-            yield e.finding("recent-reversal", use.ingredient, because=[use], parameters=[window, dose], on=on)
+            yield e.finding(
+                "recent-reversal", use.ingredient, because=[use], parameters=[window, dose], on=on
+            )
 
 
 @derivation(gives=["natto-eaten"])
@@ -227,8 +244,13 @@ def natto_in_the_diet(e: Evidence) -> Iterator[Finding]:
     for diet in e.diets_of("natto"):
         days = e.days_since(diet.recorded)
         if days is None or 0 <= days <= window.value:
-            missing = [] if days is not None else ["the day of the diet record is not known"]
+            missing = [] if days is not None else [text(e, "missing_diet_day")]
             yield e.finding(
-                "natto-eaten", "natto", because=[diet], parameters=[window], missing=missing, recorded=diet.recorded
+                "natto-eaten",
+                "natto",
+                because=[diet],
+                parameters=[window],
+                missing=missing,
+                recorded=diet.recorded,
             )
             return

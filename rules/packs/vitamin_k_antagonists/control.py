@@ -44,12 +44,18 @@ def low_inr_while_vitamin_k_is_taken(e: Evidence) -> Iterator[Finding]:
 
 
 @derivation(
-    gives=["high-inr", "inr-above-critical"], requires=["recent-vka", "inr-latest"], reads=["recent-reversal"]
+    gives=["high-inr", "inr-above-critical"],
+    requires=["recent-vka", "inr-latest"],
+    reads=["recent-reversal"],
 )
 def high_inr_on_an_antagonist(e: Evidence) -> Iterator[Finding]:
     """A recent high INR, unless a reversal has just been given."""
     vka, latest = e.findings("recent-vka")[0], e.findings("inr-latest")[0]
-    window, high, top = e.parameter("inr.window-high"), e.parameter("inr.high"), e.parameter("inr.critical")
+    window, high, top = (
+        e.parameter("inr.window-high"),
+        e.parameter("inr.high"),
+        e.parameter("inr.critical"),
+    )
     if latest.comparator in {"<", "<="} or latest.value < high.value or latest.days > window.value:
         return
     if e.first("recent-reversal") is not None:
@@ -70,7 +76,11 @@ def unstable_inr(e: Evidence) -> Iterator[Finding]:
     """Widely varying INRs on an established antagonist, without a known vitamin K product."""
     vka, latest = e.findings("current-vka")[0], e.findings("inr-latest")[0]
     least, window = e.parameter("unstable.min-days"), e.parameter("unstable.window")
-    count, limit, high = e.parameter("unstable.min-results"), e.parameter("unstable.sd"), e.parameter("inr.high")
+    count, limit, high = (
+        e.parameter("unstable.min-results"),
+        e.parameter("unstable.sd"),
+        e.parameter("inr.high"),
+    )
     days = vka.values.get("days")
     if vka.proposed or days is None or days < least.value:
         return
@@ -96,9 +106,17 @@ def unstable_inr(e: Evidence) -> Iterator[Finding]:
 )
 def high_dose_vitamin_d_beside_an_antagonist(e: Evidence) -> Iterator[Finding]:
     """High daily vitamin D whose label may also list vitamin K2; loading courses have rules of their own."""
-    vka, intake, limit = e.findings("current-vka")[0], e.findings("vitamin-d-intake")[0], e.parameter("check-label.daily")
+    vka, intake, limit = (
+        e.findings("current-vka")[0],
+        e.findings("vitamin-d-intake")[0],
+        e.parameter("check-label.daily"),
+    )
     courses = ("vitamin-d-loading", "vitamin-d-loading-overrun", "vitamin-d-high-strength-daily")
     if intake.daily > limit.value and all(e.first(name) is None for name in courses):
         yield e.finding(
-            "high-dose-vitamin-d-with-vka", because=[intake, vka], parameters=[limit], daily=intake.daily, vka=vka.about
+            "high-dose-vitamin-d-with-vka",
+            because=[intake, vka],
+            parameters=[limit],
+            daily=intake.daily,
+            vka=vka.about,
         )

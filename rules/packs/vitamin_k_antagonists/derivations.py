@@ -7,9 +7,10 @@ from datetime import date, timedelta
 
 from rules.authoring import derivation
 from rules.evidence import Evidence
-from rules.facts import Fact, Finding, LabResult
+from rules.facts import Fact, Finding, LabResult, MedicationUse
 from rules.packs.core.courses import courses_of
 from rules.packs.core.inr import inrs
+from rules.packs.core.words import text
 
 
 def _later(first: int | None, second: int | None) -> int | None:
@@ -71,7 +72,9 @@ def _inr_after(e: Evidence, begun: date | None) -> LabResult | None:
     return None
 
 
-def _watched(e: Evidence, about: str, days: int | None, because: list[Fact | Finding]) -> Finding | None:
+def _watched(
+    e: Evidence, about: str, days: int | None, because: list[Fact | Finding]
+) -> Finding | None:
     begun = None if days is None else e.today - timedelta(days=days)
     ordered, result = _ordered(e), _inr_after(e, begun)
     if not ordered and result is None:
@@ -99,51 +102,71 @@ def inr_checked_after_the_change(e: Evidence) -> Iterator[Finding]:
             yield e.finding("vitamin-k-monitored-while-taken", pair.about, because=[watched])
 
 
-@derivation(gives=["vitamin-k-steady"], reads=["vitamin-k-with-vka", "inr-target"])
+@derivation(
+    gives=["vitamin-k-steady", "vitamin-k-not-steady"],
+    reads=["vitamin-k-with-vka", "inr-target", "vitamin-k-change"],
+)
 def inr_stable_on_unchanged_intake(e: Evidence) -> Iterator[Finding]:
-    """Long enough unchanged, and the two newest INRs in target, both drawn late enough."""
-    target = e.first("inr-target")
-    least, after = e.parameter("stable.min-days"), e.parameter("stable.inr-after")
-    newest_age = e.parameter("stable.newest-inr")
-    changed = {one.about for one in e.findings("vitamin-k-change")}
-    results = inrs(e)[:2]
+    """Long enough unchanged, and the two newest INRs in target, both drawn late enough; else why not."""
+    target, results = e.findings("inr-target")[0], inrs(e)[:2]
+    names = ["stable.min-days", "stable.inr-after", "stable.newest-inr"]
+    parameters = [e.parameter(name) for name in names]
     for pair in e.findings("vitamin-k-with-vka"):
-        days = pair.values.get("days")
-        if target is None or not pair.taken or days is None or days < least.value or len(results) < 2:
-            continue
-        first_day = e.today - timedelta(days=days - after.value)
-        in_target = all(
-            lab.value is not None and not lab.comparator and target.low <= lab.value <= target.high
-            and lab.taken is not None and lab.taken >= first_day
-            for lab in results
-        )  # fmt: skip
-        age = e.days_since(results[0].taken)
-        if not in_target or age is None or age > newest_age.value or pair.about in changed:
-            continue
-        yield e.finding(
-            "vitamin-k-steady", pair.about, because=[pair, target, *results],
-            parameters=[least, after, newest_age], days=days, newest=results[0].value,
-            before=results[1].value, inr_days=age, low=target.low, high=target.high,
-        )  # fmt: skip
+        reason = _why_not_steady(e, pair, target, results)
+        if reason:
+            yield e.finding(
+                "vitamin-k-not-steady", pair.about, because=[pair, target, *results],
+                parameters=parameters, missing=_missing_inr(e, results), reason=reason, last=_last_inr(e, results),
+            )  # fmt: skip
+        elif pair.taken:
+            yield e.finding(
+                "vitamin-k-steady", pair.about, because=[pair, target, *results], parameters=parameters,
+                days=pair.days, newest=results[0].value, before=results[1].value,
+                inr_days=e.days_since(results[0].taken), low=target.low, high=target.high,
+            )  # fmt: skip
 
 
-@derivation(gives=["inr-evidence"], requires=["listed-vka"], reads=["inr-latest"])
-def what_the_inr_record_shows(e: Evidence) -> Iterator[Finding]:
-    """The last INR in words, for cards that say why stability could not be shown."""
-    latest = e.first("inr-latest")
-    if latest is None:
-        unread = e.unread("labs-inr")
-        words = "not available (results could not be read)" if unread else "none on file"
-        yield e.finding("inr-evidence", "inr", missing=[f"INR: {words}"], last=words)
-        return
-    words = f"{latest.comparator}{latest.value:g} on {latest.on.isoformat()}"
-    yield e.finding("inr-evidence", "inr", because=[latest], last=words)
+def _why_not_steady(e: Evidence, pair: Finding, target: Finding, results: list[LabResult]) -> str:
+    least, after = e.parameter("stable.min-days").value, e.parameter("stable.inr-after").value
+    oldest, days = e.parameter("stable.newest-inr").value, pair.values.get("days")
+    if days is None or days < least:
+        return text(e, "not_steady_young", days=least)
+    if e.findings("vitamin-k-change", pair.about):
+        return text(e, "not_steady_changed")
+    if len(results) < 2:  # noqa: PLR2004 - a trend needs two results
+        return text(e, "not_steady_few")
+    first_day = e.today - timedelta(days=days - after)
+    if any(lab.taken is None or lab.taken < first_day for lab in results):
+        return text(e, "not_steady_early", days=after)
+    if any(
+        lab.comparator or not target.low <= (lab.value or 0.0) <= target.high for lab in results
+    ):
+        return text(e, "not_steady_range")
+    newest = e.days_since(results[0].taken)
+    if newest is None or newest > oldest:
+        return text(e, "not_steady_old", days=oldest)
+    return ""
+
+
+def _missing_inr(e: Evidence, results: list[LabResult]) -> list[str]:
+    if results:
+        return []
+    return [text(e, "missing_inr_unread" if e.unread("labs-inr") else "missing_inr")]
+
+
+def _last_inr(e: Evidence, results: list[LabResult]) -> str:
+    if not results or results[0].taken is None:
+        return text(e, "last_inr_unread" if e.unread("labs-inr") else "last_inr_none")
+    said = f"{results[0].comparator}{results[0].value:g}"
+    return text(e, "last_inr", value=said, day=results[0].taken.isoformat())
 
 
 # Forms ---------------------------------------------------------------------------------------------------------
 
 
-@derivation(gives=["mk4-with-vka", "mk4-pharmacological"], reads=["vitamin-k-with-vka", "vitamin-k-steady"])
+@derivation(
+    gives=["mk4-with-vka", "mk4-pharmacological"], reads=["vitamin-k-with-vka", "vitamin-k-steady"]
+)
 def mk4_beside_an_antagonist(e: Evidence) -> Iterator[Finding]:
     """A pharmacological dose always calls for a word; a smaller or unknown one unless the INR is stable on it."""
     limit = e.parameter("k.critical.mk4")
@@ -153,10 +176,17 @@ def mk4_beside_an_antagonist(e: Evidence) -> Iterator[Finding]:
         daily = pair.values.get("daily")
         large = daily is not None and daily >= limit.value
         if large:
-            yield e.finding("mk4-pharmacological", pair.about, because=[pair], parameters=[limit], daily=daily)
+            yield e.finding(
+                "mk4-pharmacological", pair.about, because=[pair], parameters=[limit], daily=daily
+            )
         if large or e.first("vitamin-k-steady", pair.about) is None:
             yield e.finding(
-                "mk4-with-vka", pair.about, because=[pair], parameters=[limit], vka=pair.vka, daily=daily
+                "mk4-with-vka",
+                pair.about,
+                because=[pair],
+                parameters=[limit],
+                vka=pair.vka,
+                daily=daily,
             )
 
 
@@ -173,8 +203,12 @@ def new_source_of_vitamin_k1(e: Evidence) -> Iterator[Finding]:
         source, daily = e.findings("relevant-vitamin-k", pair.about)[0], pair.values.get("daily")
         large = daily is not None and daily >= limit.value
         if large or (not source.dose_known and source.single_ingredient):
-            yield e.finding("vitamin-k1-substantial", pair.about, because=[pair], parameters=[limit])
-        yield e.finding("new-vitamin-k1-source", pair.about, because=[pair], vka=pair.vka, daily=daily)
+            yield e.finding(
+                "vitamin-k1-substantial", pair.about, because=[pair], parameters=[limit]
+            )
+        yield e.finding(
+            "new-vitamin-k1-source", pair.about, because=[pair], vka=pair.vka, daily=daily
+        )
     for multi in e.findings("multivitamin-with-vka"):
         if multi.new:
             yield e.finding("new-vitamin-k1-source", multi.about, because=[multi], vka=multi.vka)
@@ -184,7 +218,9 @@ def new_source_of_vitamin_k1(e: Evidence) -> Iterator[Finding]:
 
 
 @derivation(
-    gives=["vitamin-k-change-unchecked"], requires=["current-vka"], reads=["vitamin-k-with-vka", "vitamin-k-change"]
+    gives=["vitamin-k-change-unchecked"],
+    requires=["current-vka"],
+    reads=["vitamin-k-with-vka", "vitamin-k-change"],
 )
 def change_without_an_inr(e: Evidence) -> Iterator[Finding]:
     """A start, stop or change of vitamin K weeks ago, with no INR since and none ordered."""
@@ -208,7 +244,7 @@ def change_without_an_inr(e: Evidence) -> Iterator[Finding]:
         said.add(finding.about)
         yield e.finding(
             "vitamin-k-change-unchecked", finding.about, because=[finding, vka], parameters=[first, last],
-            missing=[] if results else ["no INR on file"], change=change, days=days,
+            missing=_missing_inr(e, results), change=change, days=days,
             last_inr_days=e.days_since(results[0].taken) if results else None,
         )  # fmt: skip
 
@@ -217,7 +253,7 @@ def change_without_an_inr(e: Evidence) -> Iterator[Finding]:
 def new_drug_that_hinders_uptake(e: Evidence) -> Iterator[Finding]:
     """Orlistat, a bile acid sequestrant or mineral oil, proposed or begun lately; an unknown start counts as new."""
     vka, window = e.findings("current-vka")[0], e.parameter("pair.new")
-    by_name: dict[str, list] = {}
+    by_name: dict[str, list[MedicationUse]] = {}
     for use in e.uses_of("fat-malabsorption-drug"):
         by_name.setdefault(use.ingredient, []).append(use)
     for name in sorted(by_name):

@@ -15,17 +15,15 @@ def new_mk7_beside_an_antagonist(case):
 @rule("vka-k-ongoing-unmonitored")
 @when_all(
     c.vka << finding("current-vka") & (m.proposed == False),  # noqa: E712
-    c.vitamin_k
-    << finding("vitamin-k-with-vka")
+    c.vitamin_k << finding("vitamin-k-with-vka")
     & (m.form != "mk4")
     & (m.taken == True)  # noqa: E712
     & (m.days > parameter("pair.new")),
-    c.inr << finding("inr-evidence"),
-    none(finding("vitamin-k-steady") & (m.about == c.vitamin_k.about)),
+    c.doubt << finding("vitamin-k-not-steady") & (m.about == c.vitamin_k.about),
     none(finding("vitamin-k-monitored") & (m.about == c.vitamin_k.about)),
 )
 def vitamin_k_ongoing_but_unmonitored(case):
-    return recommend(case.vitamin_k, case.vka, case.inr)
+    return recommend(case.vitamin_k, case.vka, case.doubt)
 
 
 @rule("vka-mk4")
@@ -49,7 +47,9 @@ def new_vitamin_k1_beside_an_antagonist(case):
 @rule("vka-k-exposure-changed")
 @when_all(
     c.vka << finding("current-vka") & (m.proposed == False),  # noqa: E712
-    c.change << finding("vitamin-k-change") & (m.days <= parameter("pair.new")) & (m.checked == False),  # noqa: E712
+    c.change << finding("vitamin-k-change")
+    & (m.days <= parameter("pair.new"))
+    & (m.checked == False),  # noqa: E712
 )
 def vitamin_k_stopped_or_changed(case):
     return recommend(case.change, case.vka)
