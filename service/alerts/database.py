@@ -117,7 +117,7 @@ class Database:
     def _engine(self, *, writes: bool) -> Engine:
         if not self.is_sqlite:
             return create_engine(
-                self.url, pool_pre_ping=True, pool_size=2 if writes else 5,
+                self.url, hide_parameters=True, pool_pre_ping=True, pool_size=2 if writes else 5,
                 connect_args={"connect_timeout": 3, "application_name": "dekacard"},
             )  # fmt: skip
         engine = create_engine(

@@ -75,6 +75,11 @@ class Drainer:
         self._remove_drained()
         return total
 
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process is the one of its host that fills the store."""
+        return self._lock_fd >= 0
+
     def depth(self) -> int:
         """Bytes of the spool that are not yet in the store."""
         positions = self._known_positions()
@@ -101,7 +106,7 @@ class Drainer:
                 self._positions = None
                 pause = _LONGEST_PAUSE
                 # No traceback: it could repeat what a line says about a patient.
-                _log.error("drainer stumbled (%s); the spool keeps all", type(error).__name__)  # noqa: TRY400
+                _log.error("drainer stumbled (%s); the spool keeps all", type(error).__name__)
 
     def _drain_group(self) -> int:
         positions = self._known_positions()

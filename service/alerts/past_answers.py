@@ -19,6 +19,10 @@ from typing import Any, Protocol
 
 from rules.assessment import HistoryEntry
 
+NEWEST_SCHEMA = (
+    "0002"  # told here as well, so that a fit store is recognised without loading migrations
+)
+_MARKS = "SELECT version_num, (SELECT value FROM store_mark WHERE name = 'identity') FROM alembic_version"
 _QUERY = (
     "SELECT rule, about, fingerprint, outcome, reason, at, user_ref FROM answer"
     " WHERE tenant = {0} AND patient = {0} AND at >= {0} AND at <= {0} ORDER BY at DESC LIMIT 500"
@@ -75,11 +79,38 @@ def micros(instant: datetime) -> int:
     return (instant - _EPOCH) // _MICROSECOND
 
 
+def store_marks(url: str) -> tuple[str, str] | None:
+    """Schema and identity mark of a store, by one quick look; None when there is nothing to see."""
+    try:
+        if url.startswith("sqlite"):
+            with contextlib.closing(
+                sqlite3.connect(f"file:{_path_of(url)}?mode=ro", uri=True)
+            ) as opened:
+                row = opened.execute(_MARKS).fetchone()
+        else:
+            import psycopg
+
+            with psycopg.connect(_conninfo_of(url), connect_timeout=2) as connection:
+                row = connection.execute(_MARKS).fetchone()
+    except Exception:  # noqa: BLE001  whatever it is, the careful check looks again and says why
+        return None
+    return (row[0], row[1]) if row else None
+
+
+def _path_of(url: str) -> str:
+    return url.partition(":///")[2]
+
+
+def _conninfo_of(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme.partition('+')[0]}://{rest}"
+
+
 class _SqliteFile:
     """A read-only connection per thread; readers of a WAL database wait for nobody."""
 
     def __init__(self, url: str) -> None:
-        self._path = url.partition(":///")[2]
+        self._path = _path_of(url)
         self._local = threading.local()
         self._query = _QUERY.format("?")
 
@@ -115,8 +146,7 @@ class _PostgresThread:
     """One thread that asks; whoever waits gives up after the limit."""
 
     def __init__(self, url: str) -> None:
-        scheme, _, rest = url.partition("://")
-        self._conninfo = f"{scheme.partition('+')[0]}://{rest}"
+        self._conninfo = _conninfo_of(url)
         self._query = _QUERY.format("%s")
         self._asked: queue.SimpleQueue[tuple[tuple[Any, ...], Future[Sequence[Any]]] | None] = (
             queue.SimpleQueue()

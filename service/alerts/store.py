@@ -1,0 +1,214 @@
+"""The store as screens and interfaces use it: read an alert with all that is known, and change it safely."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, select
+
+from rules.errors import DekacardError, RequestError
+from service import audit
+from service.alerts import models, worklist
+from service.alerts.database import Database
+from service.alerts.keyring import Keyring
+from service.alerts.lifecycle import Request, SnoozeLimits, Standing, act
+from service.alerts.past_answers import micros
+from service.alerts.tally import Tally
+from service.alerts.values import AuditEntry
+from service.alerts.watch import instant
+from service.evidence_vault import bound, seal_text, unseal_text
+
+_ACTED_ON = {"resolve"}
+_DISMISSED = {"override", "data-problem"}
+
+
+class Stale(RequestError):
+    """Somebody else was quicker; ``newer`` is the alert as it stands now (409)."""
+
+    def __init__(self, newer: Row[Any]) -> None:
+        self.newer = newer
+        super().__init__(
+            f"the alert has changed (version {newer.version}).", status=409, code="conflict"
+        )
+
+
+class NotThere(RequestError):
+    """There is no such thing for this tenant (404)."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"there is no such {what}.", status=404, code="not-found")
+
+
+class Store:
+    """Alerts of all tenants; every method names the tenant it may see."""
+
+    def __init__(
+        self, database: Database, keyring: Keyring, *, limits: SnoozeLimits | None = None
+    ) -> None:
+        self.database = database
+        self.keyring = keyring
+        self._limits = limits or SnoozeLimits()
+
+    def page(self, wanted: worklist.Filter, now: datetime) -> worklist.Page:
+        """One page of the worklist."""
+        with self.database.reading() as connection:
+            return worklist.page(connection, wanted, micros(now))
+
+    def alert(self, tenant: str, number: int) -> Row[Any]:
+        """One alert; raises NotThere."""
+        with self.database.reading() as connection:
+            return _alert(connection, tenant, number)
+
+    def events(self, tenant: str, number: int) -> list[dict[str, Any]]:
+        """Everything that happened to an alert, oldest first, with its notes."""
+        table = models.event
+        with self.database.reading() as connection:
+            _alert(connection, tenant, number)
+            rows = connection.execute(
+                select(table)
+                .where(table.c.tenant == tenant, table.c.alert == number)
+                .order_by(table.c.id)
+            ).all()
+        return [{**row._asdict(), "note": self._note(row)} for row in rows]
+
+    def occurrences(self, tenant: str, number: int, limit: int = 200) -> list[Row[Any]]:
+        """Where the alert was seen, newest first."""
+        table = models.occurrence
+        with self.database.reading() as connection:
+            return list(
+                connection.execute(
+                    select(table)
+                    .where(table.c.tenant == tenant, table.c.alert == number)
+                    .order_by(table.c.id.desc())
+                    .limit(limit)
+                ).all()
+            )
+
+    def patient_reference(self, tenant: str, patient: str) -> str:
+        """The id of a patient on the client's server."""
+        table = models.patient
+        with self.database.reading() as connection:
+            row = connection.execute(
+                select(table).where(table.c.tenant == tenant, table.c.patient == patient)
+            ).one_or_none()
+        if row is None:
+            raise NotThere("patient")
+        return unseal_text(
+            self.keyring, row.sealed_with, row.reference, bound("patient", tenant, patient)
+        )
+
+    def card(self, tenant: str, uuid: str) -> dict[str, Any]:
+        """A card as it was issued last; raises NotThere."""
+        table = models.issued_card
+        with self.database.reading() as connection:
+            row = connection.execute(
+                select(table)
+                .where(table.c.tenant == tenant, table.c.uuid == uuid)
+                .order_by(table.c.issued.desc())
+                .limit(1)
+            ).one_or_none()
+        if row is None:
+            raise NotThere("card")
+        where = bound("issued_card", tenant, uuid, row.evaluation)
+        body = zlib.decompress(self.keyring.unseal(row.sealed_with, row.body, where))
+        card: dict[str, Any] = msgspec.json.decode(body)
+        return card
+
+    def change(self, tenant: str, number: int, version: int, request: Request) -> Row[Any]:
+        """Act on an alert that the caller saw at ``version``; event and audit line are part of it.
+
+        Raises:
+            Stale: it has changed since; the error holds the newer row.
+            NotThere: there is no such alert for this tenant.
+            RequestError: the action does not fit.
+        """
+        return self._write(
+            partial(self._change, tenant=tenant, number=number, version=version, request=request)
+        )
+
+    def _change(
+        self, connection: Connection, *, tenant: str, number: int, version: int, request: Request
+    ) -> Row[Any]:
+        row = _alert(connection, tenant, number)
+        if row.version != version:
+            raise Stale(row)
+        before, at = _standing(row), micros(request.at)
+        after = act(before, request, self._limits)
+        table = models.alert
+        connection.execute(
+            table.update()
+            .where(table.c.tenant == tenant, table.c.id == number, table.c.version == version)
+            .values(
+                state=after.state, assignee=after.assignee, close_reason=after.close_reason, closed_by=after.closed_by,
+                new_data=int(after.new_data), changed=at, version=version + 1,
+                snoozed_until=micros(after.snoozed_until) if after.snoozed_until else None,
+                closed=micros(after.closed) if after.closed else None,
+                claimed=at if after.assignee and after.assignee != before.assignee else row.claimed,
+            )
+        )  # fmt: skip
+        self._tell(connection, row, request, after.state, at)
+        return _alert(connection, tenant, number)
+
+    def _tell(
+        self, connection: Connection, row: Row[Any], request: Request, state: str, at: int
+    ) -> None:
+        sealed_with, note = seal_text(
+            self.keyring, request.note, bound("event", row.tenant, str(row.id))
+        )
+        connection.execute(
+            models.event.insert().values(
+                tenant=row.tenant, alert=row.id, at=at, actor=request.actor, action=request.action, before=row.state,
+                after=state, reason=request.reason, sealed_with=sealed_with, note=note if request.note else None,
+                alert_version=row.version + 1,
+            )
+        )  # fmt: skip
+        tally = Tally(connection)
+        acted, dismissed = int(request.action in _ACTED_ON), int(request.action in _DISMISSED)
+        tally.add(row.tenant, at, row.rule, row.mode, acted_on=acted, dismissed=dismissed)
+        tally.close()
+        audit.append(
+            connection,
+            self.keyring,
+            AuditEntry(
+                tenant=row.tenant, at=request.at, actor=request.actor, action=request.action, object=f"alert/{row.id}",
+                patient=row.patient, before=f"{row.state} v{row.version}", after=f"{state} v{row.version + 1}",
+                reason=request.reason,
+            ),
+        )  # fmt: skip
+
+    def _note(self, row: Row[Any]) -> str:
+        if row.note is None:
+            return ""
+        try:
+            return unseal_text(
+                self.keyring, row.sealed_with, row.note, bound("event", row.tenant, str(row.alert))
+            )
+        except DekacardError as error:
+            return f"({error})"
+
+    def _write(self, job: Callable[[Connection], Row[Any]]) -> Row[Any]:
+        return self.database.write(job)
+
+
+def _alert(connection: Connection, tenant: str, number: int) -> Row[Any]:
+    table = models.alert
+    row = connection.execute(
+        select(table).where(table.c.tenant == tenant, table.c.id == number)
+    ).one_or_none()
+    if row is None:
+        raise NotThere("alert")
+    return row
+
+
+def _standing(row: Row[Any]) -> Standing:
+    return Standing(
+        state=row.state, indicator=row.indicator, assignee=row.assignee, close_reason=row.close_reason,
+        snoozed_until=instant(row.snoozed_until) if row.snoozed_until is not None else None,
+        closed=instant(row.closed) if row.closed is not None else None, closed_by=row.closed_by,
+        new_data=bool(row.new_data),
+    )  # fmt: skip
