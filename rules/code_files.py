@@ -121,9 +121,9 @@ class RouteCode(_Entry, frozen=True, kw_only=True):
 
 
 class TimingCode(_Entry, frozen=True, kw_only=True):
-    """Days between administrations (0.5 = twice a day)."""
+    """Days between administrations (0.5 = twice a day); fractions as text (1/3)."""
 
-    every_days: float
+    every_days: float | str
     flag: Flag
 
 
@@ -242,6 +242,7 @@ class TimingWords(_Entry, frozen=True, kw_only=True):
     """Words of how often; keys are days."""
 
     periods: dict[str, tuple[str, ...]]
+    period_codes: dict[str, float | str]
     numbers: dict[str, float]
     adverbs: dict[str, tuple[str, ...]]
     times_of_day: tuple[str, ...]
@@ -255,6 +256,7 @@ class TimingWords(_Entry, frozen=True, kw_only=True):
     ambiguous: tuple[str, ...]
     serving: tuple[str, ...]
     each: tuple[str, ...]
+    take: tuple[str, ...]
 
 
 class CodeFile(_Entry, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -305,7 +306,7 @@ class Vocabulary:
         if isinstance(entry, DrugCode):
             return self._drug_of(entry, where, file)
         if isinstance(entry, TimingCode):
-            return entry.every_days
+            return float(Fraction(str(entry.every_days)))
         known: Mapping[str, Any] = (
             self.content.measures
             if isinstance(entry, ResultCode)

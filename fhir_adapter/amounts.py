@@ -1,0 +1,121 @@
+"""Numbers and units in free text: "5,000 IU", "5.000 IE", "5k units", "1/2", "0.05 mg", "400 IU/mL"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from rules.naming import fold
+from rules.vocabulary import DoseUnit, Vocabulary
+
+NUMBER = (
+    r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+(?:,\d+)?|\d{1,3}(?:[ ']000)+"
+    r"|\d+ \d/\d|\d+/\d+|\d+(?:[.,]\d+)?|\.\d+"
+)
+_POINTS = re.compile(r"\d{1,3}(?:\.\d{3})+")
+_COMMAS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_MIXED = re.compile(r"\d{1,3}(?:\.\d{3})+,\d+")
+
+
+class Strength(NamedTuple):
+    """An amount in a text: value, unit, what it is per, and where it stands."""
+
+    value: float
+    unit: DoseUnit
+    per: str
+    per_count: float
+    start: int
+    end: int
+
+
+def alternatives(words: Iterable[str]) -> str:
+    """A pattern for any of the words, longest first."""
+    return "|".join(
+        re.escape(word)
+        for word in sorted({fold(word) for word in words}, key=lambda w: (-len(w), w))
+    )
+
+
+def number_of(text: str, *, counts_units: bool) -> float | None:
+    """Read a number as people write it; ``None`` when a point could mean thousands or a fraction.
+
+    A point before three digits means thousands for international units (5.000 IE), which are never given
+    in thousandths; for a mass (1.250 mg) it stays unreadable, unless the number starts with zero.
+    """
+    text = text.replace("'", " ").strip()
+    if "/" in text:
+        whole, _, fraction = text.rpartition(" ")
+        top, _, bottom = fraction.partition("/")
+        return (
+            (float(whole) if whole else 0.0) + float(top) / float(bottom) if float(bottom) else None
+        )
+    text = text.replace(" ", "")
+    if _MIXED.fullmatch(text):
+        return float(text.replace(".", "").replace(",", "."))
+    if _COMMAS.fullmatch(text) and not text.startswith("0"):
+        return float(text.replace(",", ""))
+    if _POINTS.fullmatch(text) and not text.startswith("0"):
+        if counts_units or text.count(".") > 1:
+            return float(text.replace(".", ""))
+        return None
+    return float(text.replace(",", "."))
+
+
+class AmountWords:
+    """Finds strengths in folded text, with the units of one vocabulary."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        units = vocabulary.content.dose_units
+        self._vocabulary = vocabulary
+        mass = [word for words in units.mass.values() for word in words] if units else []
+        counted = [word for words in units.units.values() for word in words] if units else []
+        volume = [word for words in units.volume.values() for word in words] if units else []
+        pieces = [word for word in units.pieces if word[0].isalpha()] if units else []
+        drops = list(units.drops) if units else []
+        serving = vocabulary.content.timing.serving if vocabulary.content.timing else ()
+        per = alternatives([*volume, *pieces, *drops, *serving, "g"])
+        single = alternatives(word for word in counted if not word.startswith("k"))
+        self._strength = re.compile(
+            rf"(?<![a-z0-9.,-])(?P<n>{NUMBER})\s?(?:(?P<k>k)\s?(?=(?:{single})(?![a-z0-9])))?-?"
+            rf"(?P<u>{alternatives([*mass, *counted])})(?![a-z0-9])"
+            rf"(?:\s?(?:/|per |pro |par |je |in each |in )\s?(?P<pn>{NUMBER})?\s?(?P<pu>{per})(?![a-z0-9]))?"
+        )
+        self._serving = re.compile(
+            rf"(?:{alternatives(serving)})\D{{0,12}}?(?P<n>{NUMBER})\s?(?:{alternatives(pieces)})(?![a-z])"
+        )
+
+    def strengths(self, folded: str) -> list[Strength]:
+        """Every amount with a mass or unit in the text, left to right."""
+        found: list[Strength] = []
+        for match in self._strength.finditer(folded):
+            unit = self._vocabulary.dose_unit(match["u"])
+            if unit is None:
+                continue
+            value = number_of(match["n"], counts_units=unit.dimension == "units")
+            if value is None:
+                value = float("nan")
+            elif match["k"]:
+                value *= 1000
+            per, per_count = "", 1.0
+            if match["pu"]:
+                known = self._vocabulary.dose_unit(match["pu"])
+                per = known.dimension if known and match["pu"] != "g" else "other"
+                per_count = (
+                    number_of(match["pn"], counts_units=False) or 1.0 if match["pn"] else 1.0
+                )
+                per_count *= known.times if known and known.dimension == "volume" else 1.0
+            found.append(Strength(value, unit, per, per_count, match.start(), match.end()))
+        return found
+
+    def serving(self, folded: str) -> float | None:
+        """Pieces that make one serving, if the text says so."""
+        match = self._serving.search(folded)
+        return number_of(match["n"], counts_units=False) if match else None
+
+
+@lru_cache(maxsize=8)
+def amount_words(vocabulary: Vocabulary) -> AmountWords:
+    """The finder of a vocabulary, built once."""
+    return AmountWords(vocabulary)

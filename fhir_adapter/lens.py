@@ -1,0 +1,33 @@
+"""Through what a record is read: vocabulary, day and zone; and the list of what could not be read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date, datetime, tzinfo
+
+from fhir_adapter.elements import Resource, name_of
+from rules.assessment import Gap
+from rules.vocabulary import Vocabulary
+
+
+@dataclass(slots=True)
+class Lens:
+    """One reading of one patient; collects gaps and counts, and the resources that looked odd."""
+
+    vocabulary: Vocabulary
+    as_of: datetime
+    today: date
+    zone: tzinfo
+    gaps: list[Gap] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    odd: list[Resource] = field(default_factory=list)
+
+    def gap(
+        self, resource: Resource, path: str, code: str, says: str, concerns: tuple[str, ...] = ()
+    ) -> None:
+        """Record that something of a resource could not be read; ``says`` never repeats its free text."""
+        self.gaps.append(
+            Gap(source=name_of(resource), path=path, code=code, says=says, concerns=concerns)
+        )
+        self.odd.append(resource)

@@ -1,0 +1,296 @@
+"""The quick reader: raw FHIR resources of one patient -> facts, gaps and counts, in one pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, tzinfo
+from typing import Any
+
+import msgspec
+
+from fhir_adapter.elements import Resource, name_of, text
+from fhir_adapter.lens import Lens
+from fhir_adapter.medications import REQUESTS, STATEMENTS, Proposal, read_medication
+from fhir_adapter.moments import moment
+from fhir_adapter.problems import read_condition, read_goal, read_order, read_procedure
+from fhir_adapter.results import consumed, diets_of, read_observation
+from fhir_adapter.subjects import Subject, only_subject
+from rules.assessment import Gap
+from rules.facts import Context, Fact, FactSet, Patient
+from rules.vocabulary import Vocabulary
+
+_ORDERS = frozenset({"ServiceRequest", "ProcedureRequest", "DiagnosticOrder"})
+_READ = (
+    STATEMENTS
+    | REQUESTS
+    | _ORDERS
+    | {
+        "Observation",
+        "Condition",
+        "Procedure",
+        "Goal",
+        "NutritionIntake",
+    }
+)
+_SOURCES: Mapping[str, tuple[str, ...]] = {
+    "Observation": ("labs-25ohd", "labs-inr", "labs-minerals", "labs-kidney"),
+    "Condition": ("conditions",),
+    "Procedure": ("procedures",),
+    "Goal": ("goals",),
+    "NutritionIntake": ("diet",),
+    **dict.fromkeys(STATEMENTS, ("medication-statements", "uncoded-medication")),
+    **dict.fromkeys(REQUESTS, ("medication-requests", "uncoded-medication")),
+    **dict.fromkeys(_ORDERS, ("orders",)),
+}
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What a record says, what of it could not be read, and how much was looked at.
+
+    ``suspicious`` are the resources behind the gaps, for an explanation by the full FHIR models.
+    """
+
+    facts: FactSet
+    gaps: tuple[Gap, ...]
+    counts: dict[str, int]
+    suspicious: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """Resources by what is done with them; the newest of two versions wins."""
+
+    records: dict[tuple[str, str], Resource] = field(default_factory=dict)
+    nameless: list[Resource] = field(default_factory=list)
+    patients: dict[str, Resource] = field(default_factory=dict)
+    medications: dict[str, Resource] = field(default_factory=dict)
+    duplicates: int = 0
+    ignored: int = 0
+    unreadable: int = 0
+
+
+def read(
+    resources: Sequence[dict[str, Any]],
+    *,
+    patient_id: str | None,
+    vocabulary: Vocabulary,
+    as_of: datetime,
+    zone: tzinfo,
+    drafts: Sequence[dict[str, Any]] = (),
+    selections: Collection[str] = (),
+    context: Context | None = None,
+) -> Reading:
+    """Read the record of one patient; never raises on data and never changes it.
+
+    Args:
+        resources: FHIR JSON of any supported version, in any order; other patients' are counted, not read.
+        patient_id: id of the patient; without it the only Patient, or the only subject, is meant.
+        vocabulary: the codes and words of the active packs.
+        as_of: the moment of the review, aware.
+        zone: the client's zone, in which days are counted.
+        drafts: what is proposed in this call; they replace their earlier versions in the record.
+        selections: ``Type/id`` of the drafts in focus.
+        context: hook, verbosity, profile and unread sources.
+    """
+    lens = Lens(vocabulary, as_of, as_of.astimezone(zone).date(), zone)
+    found = _sort(resources)
+    proposed = _sort(drafts)
+    medications = {**found.medications, **proposed.medications}
+    records = {**found.records, **proposed.records}
+    everything = [*records.values(), *found.nameless, *proposed.nameless]
+    patients = {**found.patients, **proposed.patients}
+    wanted = patient_id or _only_patient(patients, everything)
+    subject = Subject(wanted, patients.values())
+    facts = _Facts(lens, subject, medications, alone=len(patients) < 2)  # noqa: PLR2004 - alone
+    chosen = {one.partition("/_history/")[0] for one in selections if isinstance(one, str)}
+    for record in everything:
+        name = (text(record.get("resourceType")), text(record.get("id")))
+        draft = name in proposed.records if name[1] else any(record is d for d in proposed.nameless)
+        selected = draft and (not chosen or name_of(record) in chosen or name[1] in chosen)
+        facts.take(record, Proposal(draft=draft, selected=selected))
+    patient = _patient(patients.get(subject.id), subject.id, lens)
+    if not wanted and everything:
+        lens.gaps.append(
+            Gap(
+                source="patient",
+                code="patient-not-known",
+                says="Whose record it is could not be determined, so nothing was read.",
+                concerns=("patient",),
+            )
+        )
+    counts = dict(lens.counts)
+    counts["read"] = len(everything) + len(patients)
+    counts["duplicates"] = found.duplicates + proposed.duplicates
+    counts["ignored"] = found.ignored + proposed.ignored
+    _malformed(found.unreadable + proposed.unreadable, lens)
+    return Reading(
+        facts=facts.frozen(patient, context or Context()),
+        gaps=tuple(sorted(lens.gaps, key=lambda gap: (gap.source, gap.path, gap.code, gap.says))),
+        counts=dict(sorted(counts.items())),
+        suspicious=tuple(lens.odd),
+    )
+
+
+def _sort(resources: Sequence[dict[str, Any]]) -> _Sorted:
+    found = _Sorted()
+    records, nameless = found.records, found.nameless
+    for resource in resources:
+        if resource.__class__ is not dict:
+            found.unreadable += 1
+            continue
+        kind = resource.get("resourceType")
+        identity = resource.get("id")
+        if kind in _READ:
+            if identity.__class__ is str and identity:
+                key = (str(kind), identity.strip())
+                if key in records:
+                    found.duplicates += 1
+                    resource = _newer(records[key], resource)
+                records[key] = resource
+            else:
+                nameless.append(resource)
+        elif kind == "Patient":
+            name = text(identity)
+            known = found.patients.get(name)
+            found.patients[name] = _newer(known, resource) if known else resource
+        elif kind == "Medication":
+            _remember(found.medications, resource)
+        elif kind.__class__ is str and kind:
+            found.ignored += 1
+        else:
+            found.unreadable += 1
+    return found
+
+
+def _remember(medications: dict[str, Resource], resource: Resource) -> None:
+    identity, url = text(resource.get("id")), text(resource.get("fullUrl"))
+    for name in (f"Medication/{identity}" if identity else "", f"urn:uuid:{identity}", url):
+        if name and name != "urn:uuid:":
+            known = medications.get(name)
+            medications[name] = _newer(known, resource) if known else resource
+
+
+def _newer(one: Resource, two: Resource) -> Resource:
+    """Of two versions of a resource the later updated; else the same one, whatever the order."""
+    return max(one, two, key=_version)
+
+
+def _version(resource: Resource) -> tuple[str, str, str]:
+    meta = resource.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    plain = json.dumps(resource, sort_keys=True, default=str)
+    return text(meta.get("lastUpdated")), text(meta.get("versionId")), plain
+
+
+def _only_patient(patients: Mapping[str, Resource], everything: list[Resource]) -> str | None:
+    named = [name for name in patients if name]
+    if len(named) == 1:
+        return named[0]
+    return only_subject(everything) if not named else None
+
+
+class _Facts:
+    """Facts of one patient while they are gathered."""
+
+    def __init__(
+        self, lens: Lens, subject: Subject, medications: Mapping[str, Resource], *, alone: bool
+    ) -> None:
+        self._lens = lens
+        self._subject = subject
+        self._medications = medications
+        self._alone = alone
+        self._found: dict[str, list[Any]] = {
+            name: []
+            for name in ("uses", "labs", "conditions", "procedures", "goals", "orders", "diets")
+        }
+
+    def take(self, record: Resource, proposal: Proposal) -> None:
+        """Read one record if it is the patient's; whatever goes wrong in it stays in it."""
+        whose = self._subject.of(record) if self._subject.id else "other"
+        if whose == "other" or (whose == "unstated" and not self._alone):
+            self._lens.counts["of_other_patients" if whose == "other" else "of_nobody"] += 1
+            if whose == "unstated":
+                self._gap(record, "subject", "subject-not-stated", "It does not say whose it is.")
+            return
+        try:
+            self._read(record, proposal)
+        except Exception:  # noqa: BLE001 - one odd resource must not cost the others; it is reported
+            self._gap(record, "", "resource-not-readable", "The resource could not be read.")
+
+    def _read(self, record: Resource, proposal: Proposal) -> None:
+        kind, lens, found = record["resourceType"], self._lens, self._found
+        if kind == "Observation":
+            labs, diets = read_observation(record, lens)
+            found["labs"] += labs
+            found["diets"] += diets
+        elif kind in STATEMENTS or kind in REQUESTS:
+            found["uses"] += read_medication(record, self._medications, lens, proposal)
+        elif kind == "Condition":
+            found["conditions"] += read_condition(record, lens)
+        elif kind == "Procedure":
+            found["procedures"] += read_procedure(record, lens)
+        elif kind == "Goal":
+            found["goals"] += read_goal(record, lens)
+        elif kind == "NutritionIntake":
+            when = moment(record.get("occurrenceDateTime"), lens.zone)
+            found["diets"] += diets_of(record, list(consumed(record)), when, lens)
+        else:
+            found["orders"] += read_order(record, lens, proposal)
+
+    def _gap(self, record: Resource, path: str, code: str, says: str) -> None:
+        self._lens.gap(record, path, code, says, _SOURCES[record["resourceType"]])
+
+    def frozen(self, patient: Patient, context: Context) -> FactSet:
+        """All facts, in an order that does not depend on the order of the resources."""
+        ordered = {name: tuple(sorted(found, key=_order)) for name, found in self._found.items()}
+        return FactSet(patient=patient, context=context, **ordered)
+
+
+def _order(fact: Fact) -> tuple[tuple[str, ...], str]:
+    return fact.source, repr(fact)
+
+
+def _malformed(count: int, lens: Lens) -> None:
+    if count:
+        lens.gaps.append(
+            Gap(
+                source="record",
+                code="no-resource",
+                says=f"{count} entries are no FHIR resources and were not read.",
+                concerns=("uncoded-medication",),
+            )
+        )
+
+
+def _patient(resource: Resource | None, identity: str, lens: Lens) -> Patient:
+    if resource is None:
+        return Patient(id=identity)
+    born = moment(resource.get("birthDate"), lens.zone)
+    day: date | None = None
+    if born is not None and born.first <= lens.today:
+        day = min(born.last, lens.today)
+    elif resource.get("birthDate") is not None:
+        lens.gap(
+            resource,
+            "birthDate",
+            "birth-date-not-readable",
+            "The birth date cannot be read.",
+            ("patient",),
+        )
+    deceased = resource.get("deceasedBoolean") is True or bool(resource.get("deceasedDateTime"))
+    return Patient(
+        source=(f"Patient/{identity}",),
+        id=identity,
+        birth_date=day,
+        age_days=(lens.today - day).days if day else None,
+        age_years=_years(day, lens.today) if day else None,
+        age_approximate=born is not None and not born.exact,
+        sex=text(resource.get("gender")) or None,
+        deceased=deceased,
+    )
+
+
+def _years(born: date, today: date) -> int:
+    return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
