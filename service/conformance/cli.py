@@ -14,14 +14,12 @@ if TYPE_CHECKING:
     from service.conformance.visit import Report
 
 EXIT_FINDINGS = 1
-EXIT_UNREACHABLE = 3
+EXIT_UNREACHABLE = 10
 
-app = typer.Typer(
-    help="Check any CDS Hooks service against the specification and its known clients."
-)
+app = typer.Typer()
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def conformance(
     url: Annotated[
         str, typer.Argument(help="Base address of the service, e.g. http://127.0.0.1:8080")
@@ -40,7 +38,7 @@ def conformance(
 ) -> None:
     """Visit a CDS service and report what does not conform.
 
-    Exit codes: 0 conforms; 1 does not; 2 wrong usage; 3 the service does not answer.
+    Exit codes: 0 conforms; 1 does not; 2 wrong usage; 10 the service does not answer.
     """
     from rules.errors import DekacardError, Unavailable
     from service.conformance.visit import BROWSER, visit
