@@ -13,7 +13,7 @@ import pytest
 PACKAGES = ("rules", "fhir_adapter", "service")
 LONGEST_FILE = 350  # lines: what a reader keeps in mind; architecture decides, this only counts
 DRAWERS = {"utils", "util", "common", "helpers", "helper", "manager", "misc", "base"}
-MAY_IMPORT_IN_A_PACK = {"rules.authoring", "rules.facts", "rules.evidence"}
+MAY_IMPORT_IN_A_PACK = {"rules.authoring", "rules.errors", "rules.evidence", "rules.facts"}
 
 # One breach of every contract in pyproject.toml, in the order of the contracts there.
 BREACHES = {
