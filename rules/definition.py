@@ -20,45 +20,51 @@ _OPERATORS: dict[Operator, str] = {"!=": "$neq", "<": "$lt", "<=": "$lte", ">": 
 
 def write_definition(rules: Sequence[CompiledRule], wire: Wire) -> str:
     """The rule set as JSON text: rules are named ``r0``, ``r1`` ..., their steps ``r0s0``, ``r0s1`` ..."""
-    written = [
-        f'"r{number}":{{"all":[{_steps(f"r{number}", rule, wire)}]}}'
-        for number, rule in enumerate(rules)
-    ]
-    gate = f'{{"{SENTINEL}s0":{{"K":{wire.kinds[PATIENT].number}}}}}'
+    written = [_RuleText(f"r{number}", rule, wire).write() for number, rule in enumerate(rules)]
+    gate = f'{{"{SENTINEL}s0":{{"{wire.mark(PATIENT)}":1}}}}'
     written.append(f'"{SENTINEL}":{{"all":[{gate}],"pri":{_LAST}}}')
     return f"{{{','.join(written)}}}"
 
 
-def _steps(name: str, rule: CompiledRule, wire: Wire) -> str:
-    parts = []
-    for number, step in enumerate(rule.steps):
-        alias = f"{name}s{number}" + ("$not" if step.negated else "")
-        parts.append(f'{{"{alias}":{{"$and":[{",".join(_terms(name, step, wire))}]}}}}')
-    return ",".join(parts)
+class _RuleText:
+    """One rule on its way into the definition."""
+
+    def __init__(self, name: str, rule: CompiledRule, wire: Wire) -> None:
+        self._name = name
+        self._steps = rule.steps
+        self._wire = wire
+
+    def write(self) -> str:
+        steps = []
+        for number, step in enumerate(self._steps):
+            alias = f"{self._name}s{number}" + ("$not" if step.negated else "")
+            steps.append(f'{{"{alias}":{{"$and":[{",".join(self._terms(step))}]}}}}')
+        return f'"{self._name}":{{"all":[{",".join(steps)}]}}'
+
+    def _terms(self, step: Step) -> list[str]:
+        terms = [f'{{"{self._wire.mark(step.kind)}":1}}']
+        terms += [self._single(step.kind, test) for test in step.tests]
+        terms += [self._cross(step.kind, join) for join in step.joins]
+        if step.joins:
+            terms.append(f'{{"u":{{"{self._name}s0":"u"}}}}')
+        return terms
+
+    def _single(self, kind: str, test: SingleTest) -> str:
+        place = self._wire.place(kind, test.field)
+        if isinstance(test, Known):
+            return f'{{"h{place}":1}}'
+        return _compare(place, test.op, str(self._wire.constant(test.value)))
+
+    def _cross(self, kind: str, test: CrossTest) -> str:
+        earlier = self._steps[test.step].kind
+        if isinstance(test, Join):
+            other = f'{{"{self._name}s{test.step}":"f{self._wire.place(earlier, test.other)}"}}'
+            return _compare(self._wire.place(kind, test.field), test.op, other)
+        # "The earlier item has a value" must be a test across facts too: u is 1, and so is h when there is one.
+        return f'{{"u":{{"{self._name}s{test.step}":"h{self._wire.place(earlier, test.field)}"}}}}'
 
 
-def _terms(name: str, step: Step, wire: Wire) -> list[str]:
-    terms = [f'{{"K":{wire.kinds[step.kind].number}}}']
-    terms += [_single(test, wire) for test in step.tests]
-    terms += [_cross(name, join) for join in step.joins]
-    if step.joins:
-        terms.append(f'{{"ONE":{{"{name}s0":"ONE"}}}}')
-    return terms
-
-
-def _single(test: SingleTest, wire: Wire) -> str:
-    if isinstance(test, Known):
-        return f'{{"HAS_{test.field}":1}}'
-    return _compare(test.field, test.op, str(wire.constant(test.value)))
-
-
-def _cross(name: str, test: CrossTest) -> str:
-    if isinstance(test, Join):
-        return _compare(test.field, test.op, f'{{"{name}s{test.step}":"{test.other}"}}')
-    return f'{{"ONE":{{"{name}s{test.step}":"HAS_{test.field}"}}}}'
-
-
-def _compare(field: str, op: Operator, right: str) -> str:
+def _compare(place: int, op: Operator, right: str) -> str:
     if op == "==":
-        return f'{{"{field}":{right}}}'
-    return f'{{"{_OPERATORS[op]}":{{"{field}":{right}}}}}'
+        return f'{{"f{place}":{right}}}'
+    return f'{{"{_OPERATORS[op]}":{{"f{place}":{right}}}}}'

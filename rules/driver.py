@@ -8,13 +8,12 @@ never touched again but to be deleted, and the caller gets an EngineError instea
 
 from __future__ import annotations
 
+import re
 import threading
 import weakref
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
-
-import orjson
 
 from rules.definition import SENTINEL, write_definition
 from rules.encoding import ItemReader, Wire, blank_row, write_batch
@@ -31,6 +30,9 @@ _ACCEPTED = (
     1,
 )  # 1: some fact satisfied no condition, which is usual; 2: two facts under one id; 3: put off
 _MOST_PLANS = 2_048
+# A firing reads {"r4":{"r4s0":{"id":"0",...},"r4s1":{"id":"7",...}}}. No text of a patient is in it (see encoding), so
+# looking for steps and ids is exact, and takes a fifth of the time of reading the JSON.
+_BOUND = re.compile(r's(\d+)":\{"id":"(\d+)"').findall
 _REMEDY = (
     "durable-rules 2.0.28 cannot be imported ({problem}). Build it again with\n"
     '    CPPFLAGS="-O2 -DPyEval_CallObject=PyObject_CallObject" pip install --force-reinstall --no-cache-dir'
@@ -151,7 +153,7 @@ class _Handle:
         self._engine: Any = engine
         self._definition = write_definition(rules, wire)
         self._recorded = {
-            f"r{number}": (rule.name, tuple(f"r{number}s{step}" for step in rule.outputs))
+            f"r{number}": (rule.name, tuple(str(step) for step in rule.outputs))
             for number, rule in enumerate(rules)
         }
         patient = wire.kinds[PATIENT]
@@ -198,14 +200,15 @@ class _Handle:
         started = engine.start_action_for_state(number, state)
         message = started[1] if started else None
         while message:
-            ((name, frame),) = orjson.loads(message).items()
             if complete:
                 raise EngineError("a rule fired after the sentinel.")
+            name = message[2 : message.index('"', 2)]
             if name == SENTINEL:
                 complete = True
             else:
-                rule, aliases = self._recorded[name]
-                matches.append((rule, tuple([int(frame[alias]["id"]) for alias in aliases])))
+                rule, steps = self._recorded[name]
+                bound = dict(_BOUND(message))
+                matches.append((rule, tuple([int(bound[step]) for step in steps])))
                 if len(matches) > MOST_MATCHES:
                     raise EngineError(f"more than {MOST_MATCHES} firings for one patient.")
             message = engine.complete_and_start_action(number, state)

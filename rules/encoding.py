@@ -8,6 +8,7 @@ numbers), so that no words about a patient, and no encoding of them, ever enter 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -47,9 +48,9 @@ class ItemReader:
                 f"{len(items)} items for one patient; at most {MOST_ITEMS} can be evaluated."
             )
         rows: Rows = {}
-        readers = self._readers
+        known = self._readers.get
         for index, (kind, values) in enumerate(items):
-            reader = readers.get(kind)
+            reader = known(kind)
             if reader is not None:
                 row = (index, reader(values))
                 if kind in rows:
@@ -135,13 +136,20 @@ def quick_reader_source(kind: Kind) -> str:
             cells.append(f"v{number} + 0.0")
     size = len(kind.declared)
     gets = "".join(
-        f"    v{number} = get('{field.name}')\n" for number, field in enumerate(kind.fields)
+        f"        v{number} = get('{field.name}')\n"
+        if field.optional
+        else f"        v{number} = values['{field.name}']\n"
+        for number, field in enumerate(kind.fields)
     )
+    whole = f"(len(values) == {size} or values.keys() <= declared)"
     return (
         "def read(values):\n"
         "    get = values.get\n"
-        f"{gets}"
-        f"    if {' and '.join([*tests, f'(len(values) == {size} or values.keys() <= declared)'])}:\n"
+        "    try:\n"
+        f"{gets or '        pass' + chr(10)}"
+        "    except KeyError:\n"
+        "        return carefully(kind, values)\n"
+        f"    if {' and '.join([*tests, whole])}:\n"
         f"        return ({''.join(cell + ', ' for cell in cells)})\n"
         "    return carefully(kind, values)\n"
     )
@@ -159,8 +167,9 @@ class Symbols(dict[str, int]):
 class Wire:
     """How kinds, fields and constants of a program are written for the C engine.
 
-    Every fact has ``K`` (its kind), ``ONE`` (always 1, for the guards) and its fields; an optional field has
-    ``HAS_...`` beside it. Only whole numbers and numbers with a dot are ever written.
+    Every fact has ``id``, ``k7`` (1: it is of kind number 7), ``u`` (always 1, for guards) and its fields as ``f0``,
+    ``f1`` ...; an optional field has ``h0``, ``h1`` ... beside it (1 when it has a value). Only whole numbers and
+    numbers with a dot are ever written, so the letter e stands nowhere but in an exponent.
     """
 
     kinds: Mapping[str, Kind]
@@ -179,6 +188,14 @@ class Wire:
         }
         return cls(program.kinds, {text: number for number, text in enumerate(texts)})
 
+    def mark(self, kind: str) -> str:
+        """The property that says that a fact is of a kind."""
+        return f"k{self.kinds[kind].number}"
+
+    def place(self, kind: str, field: str) -> int:
+        """The number of a field, as in ``f3`` and ``h3``."""
+        return next(n for n, held in enumerate(self.kinds[kind].fields) if held.name == field)
+
     def symbols(self) -> Symbols:
         """A fresh table of texts for one call."""
         return Symbols(self.constants)
@@ -190,49 +207,49 @@ class Wire:
                 return self.constants[value]
             case bool() | int():
                 return int(value)
-        return write_number(value)
+        return _with_dots(f":{value!r}")[1:]
 
     def writer(self, kind: Kind) -> Callable[[Row, Symbols], str]:
         """A function that writes one row of a kind as a JSON object."""
-        source = writer_source(kind)
-        scope: dict[str, object] = {"write_number": write_number}
-        exec(compile(source, f"<writer of {kind.name}>", "exec"), scope)  # noqa: S102 - our own text, names checked
+        scope: dict[str, object] = {"with_dots": _with_dots}
+        exec(compile(writer_source(kind), f"<writer of {kind.name}>", "exec"), scope)  # noqa: S102 - our own text
         return scope["write"]  # type: ignore[return-value]
 
 
 _WRITTEN = {
     "text": "symbols[v{0}]",
     "integer": "v{0}",
-    "number": "write_number(v{0})",
+    "number": "v{0}!r",
     "boolean": "v{0} + 0",
 }
-_UNKNOWN = {"text": "0", "integer": "0", "number": '"0.0"', "boolean": "0"}
+_UNKNOWN = {"text": "0", "integer": "0", "number": "0.0", "boolean": "0"}
 
 
 def writer_source(kind: Kind) -> str:
     """Python source of ``write(row, symbols)``."""
-    parts = [f'"K":{kind.number},"ONE":1']
+    parts = [f'"k{kind.number}":1,"u":1']
     for number, field in enumerate(kind.fields):
         written = _WRITTEN[field.type].format(number)
         if field.optional:
             written = f"{_UNKNOWN[field.type]} if v{number} is None else {written}"
-            parts.append(f'"HAS_{field.name}":{{(v{number} is not None) + 0}}')
-        parts.append(f'"{field.name}":{{{written}}}')
+            parts.append(f'"h{number}":{{(v{number} is not None) + 0}}')
+        parts.append(f'"f{number}":{{{written}}}')
     names = "".join(f"v{number}, " for number in range(len(kind.fields)))
     body = ",".join(parts)
     return (
         "def write(row, symbols):\n"
         f"    index, ({names}) = row\n"
-        f'    return f\'{{{{"id":"{{index}}",{body}}}}}\'\n'
+        f'    text = f\'{{{{"id":"{{index}}",{body}}}}}\'\n'
+        "    return with_dots(text) if 'e' in text else text\n"
     )
 
 
-def write_number(number: float) -> str:
-    """A number as the engine's reader understands it: always with a dot, also before an exponent."""
-    text = repr(number)
-    if "e" in text and "." not in text:
-        return text.replace("e", ".0e")
-    return text
+_DOTLESS = re.compile(r"(:-?\d+)e")
+
+
+def _with_dots(text: str) -> str:
+    """The engine's reader takes 1.0e-07 and stops, without a word, at 1e-07."""
+    return _DOTLESS.sub(r"\1.0e", text)
 
 
 def write_batch(chunks: Iterable[str]) -> str:

@@ -1,22 +1,21 @@
 """Divides the rules of a stratum into topics: groups that share one handle of the C engine.
 
-A session costs memory per pattern (8 kB cleared each time), so rules that need the same finding stand together and
-are left alone when a patient has no such finding. The division also keeps every handle within the limits at
-which the engine fails on a patient's facts instead of at start-up.
+Rules that look at no kind in common stand apart, so that no fact is stored twice, and a topic is left alone while
+no rule of it can fire: a session clears 8 kB per pattern, whether the patient has anything to match or not. The
+division also keeps every handle within the limits at which the engine fails on facts instead of at start-up.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rules.program import CompiledRule
+from rules.program import PATIENT, CompiledRule
 
-SMALLEST_TOPIC = 6  # rules; smaller groups cost more in sessions than they save
+SMALLEST_TOPIC = 6  # rules; a smaller group costs more as a session of its own than it saves
 MOST_PATTERNS = 200  # one gate holds 254; 255 to 257 are accepted and overrun its table
 MOST_CONDITIONS = (
-    60  # one fact may satisfy 64 conditions at once; the 65th is error 303 and the fact is lost
+    60  # one fact may meet 64 conditions at once; with the 65th it is lost (error 303)
 )
 MOST_KINDS = 400  # distinct first conditions: 510 are held, 512 hang
 
@@ -30,17 +29,32 @@ class Topic:
 
 def divide(rules: Sequence[CompiledRule]) -> tuple[Topic, ...]:
     """The rules in topics; every rule stands in exactly one."""
+    small: list[CompiledRule] = []
     topics: list[Topic] = []
-    rest = list(rules)
-    while rest:
-        needed = Counter(kind for rule in rest for kind in rule.triggers)
-        anchor = min(needed, key=lambda kind: (-needed[kind], kind), default="")
-        together = [rule for rule in rest if anchor in rule.triggers]
-        if len(together) < SMALLEST_TOPIC or len(rest) - len(together) < SMALLEST_TOPIC:
-            together = rest
-        rest = [rule for rule in rest if rule not in together]
-        topics.extend(_within_limits(together))
+    for group in _connected(rules):
+        if len(group) < SMALLEST_TOPIC:
+            small.extend(group)
+        else:
+            topics.extend(_within_limits(group))
+    if small:
+        topics.extend(_within_limits(small))
     return tuple(topics)
+
+
+def _connected(rules: Sequence[CompiledRule]) -> list[list[CompiledRule]]:
+    """Rules joined, directly or by way of others, by the kinds they look at."""
+    groups: list[tuple[set[str], list[CompiledRule]]] = []
+    for rule in rules:
+        kinds, together = set(rule.kinds - {PATIENT}), [rule]
+        apart = []
+        for group in groups:
+            if group[0] & kinds:
+                kinds |= group[0]
+                together = group[1] + together
+            else:
+                apart.append(group)
+        groups = [*apart, (kinds, together)]
+    return [together for _, together in groups]
 
 
 def _within_limits(rules: Iterable[CompiledRule]) -> Iterable[Topic]:
