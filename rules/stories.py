@@ -35,9 +35,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rules.errors import KnowledgeError
 from rules.facts import (
@@ -53,28 +53,24 @@ from rules.facts import (
     Procedure,
     Taking,
 )
+from rules.story_words import NUMBER, Sentence, Unreadable, day_before, interval_of
 from rules.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from rules.vocabulary import Vocabulary
 
-DAY = r"(\d{4}-\d\d-\d\d|today|yesterday|\d+ (?:day|week|month|year)s? ago|in \d+ (?:day|week|month|year)s?)"
-NUMBER = r"(\d+(?:\.\d+)?)"
 KEYS = frozenset(
-    "vignette today patient takes labs has procedures goals orders eats hook profile verbosity unread history "
-    "expect finds superseded complete".split()
-)
+    {
+        "vignette", "today", "patient", "takes", "labs", "has", "procedures", "goals", "orders", "eats", "hook",
+        "profile", "verbosity", "unread", "history", "expect", "finds", "superseded", "complete",
+    }
+)  # fmt: skip
 TAKING: dict[str, Taking] = {
     "active": "yes", "draft": "draft", "on-hold": "uncertain", "unknown": "uncertain", "intended": "uncertain",
     "stopped": "no", "completed": "no", "not-taken": "no", "cancelled": "no",
 }  # fmt: skip
 UNITS = {"IU": "[IU]", "[IU]": "[IU]", "ug": "ug", "mcg": "ug", "mg": "mg", "g": "g"}
 SCALES = {("mg", "ug"): 1000.0, ("ug", "mg"): 0.001, ("g", "mg"): 1000.0}
-EVERY = (
-    (re.compile(r"/d|daily|a day|once a day"), 1.0),
-    (re.compile(r"/wk|weekly|once a week"), 7.0),
-    (re.compile(r"monthly|/mo"), 30.0),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +88,6 @@ class Story:
     superseded: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
     complete: bool = False
-
-
-class Unreadable(Exception):  # noqa: N818 - it never leaves this module
-    """A line that does not follow the grammar."""
 
 
 def read_stories(file: Path, vocabulary: Vocabulary, pack: str = "") -> list[Story]:
@@ -194,7 +186,7 @@ class _Teller:
         sex = words[match[match.lastindex or 1]]
         if known is None:
             return Patient(id="story", sex=sex, source=("Patient/story",))
-        born = _back(self.today, int(known[1]), known[2])
+        born = day_before(self.today, int(known[1]), known[2])
         years = (
             self.today.year
             - born.year
@@ -206,7 +198,7 @@ class _Teller:
         )  # fmt: skip
 
     def uses(self, line: str) -> list[MedicationUse]:
-        rest = _Line(line, self.today)
+        rest = Sentence(line, self.today)
         selected, draft, prescribed = (
             rest.word("selected"),
             rest.word("draft"),
@@ -223,18 +215,18 @@ class _Teller:
         planned, doses = rest.take(r"\bfor (\d+) days?\b"), rest.take(r"\b(\d+) doses?\b")
         named = rest.take(r'\bnamed "([^"]*)"')
         topical, route = rest.flag(r"\btopical\b"), rest.take(r"\broute ([a-z-]+)")
-        purposes = [
-            p for p in iter(lambda: rest.take(r"\bpurpose ([a-z-]+)"), None) if p is not None
-        ]
+        purposes: list[str] = []
+        while purpose := rest.take(r"\bpurpose ([a-z-]+)"):
+            purposes.append(purpose)
         needed, uncoded = rest.flag(r"\bas needed\b"), rest.flag(r"\bnot coded\b")
-        kind = "request" if draft or prescribed else "statement"
+        kind: Literal["request", "statement"] = "request" if draft or prescribed else "statement"
         record = self._number("MedicationRequest" if kind == "request" else "MedicationStatement")
         parts = [part.strip() for part in rest.text.split(" + ")]
         end = stopped or until
         return [
             MedicationUse(
                 source=(record,), record=record, kind=kind, product=named or line, selected=bool(selected),
-                taking=TAKING[status], status=status, coded=not uncoded, systemic=False if topical else True,
+                taking=TAKING[status], status=status, coded=not uncoded, systemic=not topical,
                 route=route or "", as_needed=needed, start=bound or since, start_is_bound=bound is not None,
                 end=end, end_basis="end date" if end else "", recorded=recorded,
                 bounded_days=int(planned) if planned else None, doses=int(doses) if doses else None,
@@ -265,7 +257,7 @@ class _Teller:
         said |= {"amount": amount, "unit": unit}
         if often == "once":
             return said | {"single": True, "dose_problem": "given once"}
-        interval = _interval(often, line)
+        interval = interval_of(often, line)
         if interval is None:
             return said | {"dose_problem": "how often is not recorded"}
         return said | {
@@ -275,7 +267,7 @@ class _Teller:
         }
 
     def lab(self, line: str) -> LabResult:
-        rest = _Line(line, self.today)
+        rest = Sentence(line, self.today)
         problem = rest.take(r"\bunusable ([a-z-]+)") or ""
         performer, code = rest.take(r"\bby (\S+)") or "", rest.take(r"\bcode (\S+)") or ""
         high, clock = rest.take(rf"\bupper limit {NUMBER}"), rest.take(r"\bat (\d\d:\d\d)")
@@ -297,7 +289,7 @@ class _Teller:
         )  # fmt: skip
 
     def condition(self, line: str) -> Condition:
-        rest = _Line(line, self.today)
+        rest = Sentence(line, self.today)
         since, stage = rest.day(r"\bsince "), rest.take(r"\bstage (\d)")
         abated = rest.day(r"\bresolved ")
         resolved = rest.flag(r"\bresolved\b") or abated is not None
@@ -307,7 +299,7 @@ class _Teller:
         )  # fmt: skip
 
     def procedure(self, line: str) -> Procedure:
-        rest = _Line(line, self.today)
+        rest = Sentence(line, self.today)
         performed = rest.day(r"\bon ") or rest.day(r"\b")
         return Procedure(
             source=(self._number("Procedure"),), procedure=rest.text, performed=performed
@@ -325,7 +317,7 @@ class _Teller:
         )
 
     def order(self, line: str) -> LabOrder:
-        rest = _Line(line, self.today)
+        rest = Sentence(line, self.today)
         selected, draft = rest.word("selected"), rest.word("draft")
         rest.word("pending")
         authored, due = rest.day(r"\bauthored "), rest.day(r"\bdue ")
@@ -335,7 +327,7 @@ class _Teller:
         )  # fmt: skip
 
     def diet(self, line: str) -> Diet:
-        rest = _Line(line, self.today)
+        rest = Sentence(line, self.today)
         recorded = rest.day(r"\bon ") or rest.day(r"\b")
         return Diet(
             source=(self._number("Observation"),), food=rest.text, recorded=recorded, says=line
@@ -344,57 +336,3 @@ class _Teller:
     def _number(self, kind: str) -> str:
         self.counts[kind] = self.counts.get(kind, 0) + 1
         return f"{kind}/{self.counts[kind]}"
-
-
-class _Line:
-    """A sentence from which clauses are taken away, one by one, until only its heart is left."""
-
-    def __init__(self, text: str, today: date) -> None:
-        self.text, self.today = " ".join(text.replace(",", " ").split()), today
-
-    def take(self, pattern: str) -> str | None:
-        match = re.search(pattern, self.text)
-        if match is None:
-            return None
-        self.text = " ".join(f"{self.text[: match.start()]} {self.text[match.end() :]}".split())
-        return match[1] if match.lastindex else match[0]
-
-    def flag(self, pattern: str) -> bool:
-        return self.take(pattern) is not None
-
-    def word(self, word: str) -> bool:
-        return self.take(rf"^{word} ") is not None
-
-    def day(self, before: str) -> date | None:
-        said = self.take(rf"{before}{DAY}")
-        return None if said is None else day_of(said, self.today)
-
-
-def day_of(said: str, today: date) -> date:
-    """The day that words like ``20 days ago``, ``in 5 days`` or ``2026-11-01`` mean, seen from ``today``."""
-    if said in {"today", "yesterday"}:
-        return today if said == "today" else today - timedelta(days=1)
-    match = re.fullmatch(r"(in )?(\d+) (day|week|month|year)s?(?: ago)?", said)
-    if match is None:
-        return date.fromisoformat(said)
-    return _back(today, -int(match[2]) if match[1] else int(match[2]), match[3])
-
-
-def _back(today: date, count: int, unit: str) -> date:
-    if unit in {"day", "week"}:
-        return today - timedelta(days=count * (7 if unit == "week" else 1))
-    months = today.year * 12 + today.month - 1 - count * (12 if unit == "year" else 1)
-    return date(months // 12, months % 12 + 1, min(today.day, 28 if months % 12 == 1 else 30))
-
-
-def _interval(often: str, line: str) -> float | None:
-    if not often:
-        return None
-    for pattern, days in EVERY:
-        if pattern.fullmatch(often):
-            return days
-    if match := re.fullmatch(r"(\d+) times a (day|week)", often):
-        return (1 if match[2] == "day" else 7) / int(match[1])
-    if match := re.fullmatch(r"every (\d+) (day|week)s?", often):
-        return float(match[1]) * (1 if match[2] == "day" else 7)
-    raise Unreadable(f"'{line}': '{often}' does not say how often.")

@@ -12,16 +12,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rules.assessment import HistoryEntry
 from rules.engine import Engine, MatcherName
-from rules.stories import DAY, Story, day_of, read_stories
+from rules.errors import KnowledgeError
+from rules.stories import Story, read_stories
+from rules.story_words import DAY, day_of
 
 if TYPE_CHECKING:
     from rules.assessment import Assessment, Recommendation
     from rules.facts import Finding
     from rules.rulebook import Rulebook
+
+
+_OUTCOMES: dict[str, Literal["accepted", "overridden", "shown"]] = {
+    "accepted": "accepted",
+    "overridden": "overridden",
+    "shown": "shown",
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,9 @@ class Failure:
     differences: tuple[str, ...]
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.where}: {self.title}", *(f"    {line}" for line in self.differences)])
+        return "\n".join(
+            [f"{self.where}: {self.title}", *(f"    {line}" for line in self.differences)]
+        )
 
 
 @dataclass(frozen=True)
@@ -59,13 +70,17 @@ def stories_of(rulebook: Rulebook, places: Path | Iterable[Path]) -> list[Story]
     """Every story below ``places``, in the order of the files."""
     wanted = [places] if isinstance(places, Path) else list(places)
     files = [file for place in wanted for file in vignette_files(place)]
-    return [story for file in files for story in read_stories(file, rulebook.vocabulary, pack_of(file))]
+    return [
+        story for file in files for story in read_stories(file, rulebook.vocabulary, pack_of(file))
+    ]
 
 
 def pack_of(file: Path) -> str:
     """The id in the ``pack.toml`` beside the ``vignettes`` folder; empty when there is none."""
     head = file.parent.parent / "pack.toml"
-    return str(tomllib.loads(head.read_text(encoding="utf-8")).get("id", "")) if head.is_file() else ""
+    return (
+        str(tomllib.loads(head.read_text(encoding="utf-8")).get("id", "")) if head.is_file() else ""
+    )
 
 
 def play(
@@ -97,18 +112,25 @@ def play_story(engine: Engine, story: Story) -> Failure | None:
 def _compare(story: Story, answer: Assessment) -> list[str]:
     expected = [read_expectation(line, story.where) for line in story.expect]
     named = {line.rule for line in expected}
-    rest = [r for r in answer.recommendations if story.complete or not story.pack or r.pack == story.pack or r.rule in named]
+    rest = [
+        r
+        for r in answer.recommendations
+        if story.complete or not story.pack or r.pack == story.pack or r.rule in named
+    ]
     told: list[str] = []
     for line in expected:
         same = [r for r in rest if r.rule == line.rule and line.about in {None, r.about}]
         match = next((r for r in same if r.indicator == line.indicator), same[0] if same else None)
         if match is None:
-            told.append(f"{line.rule} was expected ({line.indicator}), but stayed silent{_reason(line.rule, answer)}.")
+            told.append(
+                f"{line.rule} was expected ({line.indicator}), but stayed silent{_reason(line.rule, answer)}."
+            )
             continue
         rest.remove(match)
         told.extend(_differences(line, match))
     told.extend(
-        f"{r.rule} spoke ({r.indicator}, about {r.about or 'the patient'}), but was not expected: \"{r.summary}\"" for r in rest
+        f'{r.rule} spoke ({r.indicator}, about {r.about or "the patient"}), but was not expected: "{r.summary}"'
+        for r in rest
     )
     return told
 
@@ -126,18 +148,30 @@ def _reason(rule: str, answer: Assessment) -> str:
 def _differences(line: Expected, found: Recommendation) -> list[str]:
     told = []
     if found.indicator != line.indicator:
-        told.append(f"{line.rule} was expected as {line.indicator}, but spoke as {found.indicator}.")
+        told.append(
+            f"{line.rule} was expected as {line.indicator}, but spoke as {found.indicator}."
+        )
     offered = {action.id for action in found.suggestions}
     for action in line.suggests:
         negated = action.removeprefix("not ")
         if negated == action and action not in offered:
-            told.append(f"{line.rule} should suggest {action}; it suggests {', '.join(sorted(offered)) or 'nothing'}.")
+            told.append(
+                f"{line.rule} should suggest {action}; it suggests {', '.join(sorted(offered)) or 'nothing'}."
+            )
         if negated != action and negated in offered:
             told.append(f"{line.rule} should not suggest {negated}, but does.")
     reasons = {getattr(reason, "name", type(reason).__name__) for reason in found.because}
-    told += [f"{line.rule} should rest on {name}; it rests on {', '.join(sorted(reasons))}." for name in line.because if name not in reasons]
+    told += [
+        f"{line.rule} should rest on {name}; it rests on {', '.join(sorted(reasons))}."
+        for name in line.because
+        if name not in reasons
+    ]
     text = "\n".join([found.summary, found.why, *found.options, found.limits, *found.missing])
-    told += [f"{line.rule} should say {words!r}; its summary is {found.summary!r}." for words in line.says if words not in text]
+    told += [
+        f"{line.rule} should say {words!r}; its summary is {found.summary!r}."
+        for words in line.says
+        if words not in text
+    ]
     return told
 
 
@@ -147,11 +181,11 @@ def read_expectation(line: str, where: str) -> Expected:
     Raises:
         KnowledgeError: the line does not start with ``rule, indicator``.
     """
-    from rules.errors import KnowledgeError
-
     says = tuple(re.findall(r'says "([^"]*)"', line))
     head, *tails = [part.strip() for part in re.sub(r'says "[^"]*"', "", line).split(";")]
-    match = re.fullmatch(r"([a-z0-9-]+), (info|warning|critical)(?:, about ([\w.-]*))?", head.rstrip(","))
+    match = re.fullmatch(
+        r"([a-z0-9-]+), (info|warning|critical)(?:, about ([\w.-]*))?", head.rstrip(",")
+    )
     lists: dict[str, tuple[str, ...]] = {"suggests": (), "because of": ()}
     for tail in filter(None, tails):
         word = next((word for word in lists if tail.startswith(word)), None)
@@ -167,7 +201,10 @@ def _missing_finding(said: str, findings: Sequence[Finding]) -> list[str]:
     head, _, values = said.partition(":")
     negated = head.startswith("no ")
     name, _, about = head.removeprefix("no ").partition(" about ")
-    wanted = {k: v for k, _, v in (pair.strip().partition(" ") for pair in values.split(",") if pair.strip())}
+    wanted = {
+        k: v
+        for k, _, v in (pair.strip().partition(" ") for pair in values.split(",") if pair.strip())
+    }
     same = [f for f in findings if f.name == name.strip() and about.strip() in {"", f.about}]
     holds = any(all(_same(f.values.get(k), v) for k, v in wanted.items()) for f in same)
     if holds != negated:
@@ -192,18 +229,22 @@ def _not_superseded(said: str, answer: Assessment) -> list[str]:
 
 
 def _remember(line: str, story: Story, answer: Assessment) -> HistoryEntry:
-    from rules.errors import KnowledgeError
-
     match = re.fullmatch(
-        rf"([a-z0-9-]+)(?: about ([\w.-]+))? (shown|accepted|overridden) {DAY}(?: because ([a-z-]+))?( of other values)?", line
+        rf"([a-z0-9-]+)(?: about ([\w.-]+))? (shown|accepted|overridden) {DAY}(?: because ([a-z-]+))?( of other values)?",
+        line,
     )
     if match is None:
         raise KnowledgeError(f"'{line}' is not understood in 'history'.", where=story.where)
     same = [r for r in answer.recommendations if r.rule == match[1] and match[2] in {None, r.about}]
     if not same:
-        raise KnowledgeError(f"'{line}': {match[1]} does not speak in this story.", where=story.where)
-    when = datetime.combine(day_of(match[4], story.today), time(12), tzinfo=UTC)
+        raise KnowledgeError(
+            f"'{line}': {match[1]} does not speak in this story.", where=story.where
+        )
     return HistoryEntry(
-        rule=match[1], about=same[0].about, outcome=match[3], reason=match[5] or "", when=when,
+        rule=match[1],
+        about=same[0].about,
+        outcome=_OUTCOMES[match[3]],
+        reason=match[5] or "",
+        when=datetime.combine(day_of(match[4], story.today), time(12), tzinfo=UTC),
         fingerprint="other" if match[6] else same[0].fingerprint,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )

@@ -30,7 +30,7 @@ def _uncertain(e: Evidence) -> list[MedicationUse]:
     ]
 
 
-@derivation(gives=["current-vka", "listed-vka", "vka-uncertain"])
+@derivation(gives=["current-vka", "listed-vka", "vka-uncertain"], needs=["class:vka"])
 def vitamin_k_antagonist(e: Evidence) -> Iterator[Finding]:
     """The antagonist in use; one of uncertain status counts as listed, so that a new vitamin K is still noticed."""
     course = _vka_course(e)
@@ -67,10 +67,9 @@ def _status_words(use: MedicationUse, today: date) -> str:
     return "not begun" if is_planned(use, today) else use.status
 
 
-@derivation(gives=["recent-vka"], reads=["current-vka", "listed-vka"])
+@derivation(gives=["recent-vka"], reads=["listed-vka", "vka-uncertain"], needs=["class:vka"])
 def vitamin_k_antagonist_still_acting(e: Evidence) -> Iterator[Finding]:
-    """An antagonist that is current, on hold, unknown, or was stopped a few days ago (design: an INR of 9 on a
-    held warfarin is still an INR of 9 on warfarin)."""
+    """An antagonist that is current, on hold, unknown, or was stopped a few days ago: its high INR is still its effect."""
     listed = e.first("listed-vka")
     if listed is not None:
         uncertain = e.first("vka-uncertain")
@@ -97,7 +96,9 @@ def vitamin_k_antagonist_still_acting(e: Evidence) -> Iterator[Finding]:
         )
 
 
-@derivation(gives=["current-doac", "anticoagulants-overlap"], reads=["current-vka"])
+@derivation(
+    gives=["current-doac", "anticoagulants-overlap"], reads=["current-vka"], needs=["class:doac"]
+)
 def direct_oral_anticoagulant(e: Evidence) -> Iterator[Finding]:
     """A direct oral anticoagulant in use, and whether it stands beside an antagonist without a documented switch."""
     courses = courses_of(e, e.uses_of("doac"), one_course=True)
@@ -139,7 +140,15 @@ def _planned_days(use: MedicationUse) -> int | None:
     return None
 
 
-@derivation(gives=["high-thrombotic-risk"])
+@derivation(
+    gives=["high-thrombotic-risk"],
+    needs=[
+        "problem:mechanical-valve",
+        "problem:antiphospholipid-syndrome",
+        "problem:venous-thromboembolism",
+        "procedure:mechanical-valve",
+    ],
+)
 def thrombotic_risk(e: Evidence) -> Iterator[Finding]:
     """A mechanical valve, antiphospholipid syndrome, or venous thromboembolism within its window."""
     window = e.parameter("thrombosis.recent")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from rules.evidence import Evidence
-from rules.facts import MedicationUse
+from rules.facts import Finding, MedicationUse
 
 ENDED = frozenset({"stopped", "completed", "ended"})
 
@@ -54,6 +54,12 @@ class Course:
         return None if self.start is None else (today - self.start).days
 
 
+def days_of(finding: Finding) -> int | None:
+    """The field ``days`` of a finding, ``None`` when it is unknown."""
+    days = finding.values.get("days")
+    return days if isinstance(days, int) else None
+
+
 def is_current(use: MedicationUse, today: date) -> bool:
     """Whether a record is in use or proposed: systemic, begun, not ended (both end days count)."""
     if use.systemic is False or use.taking not in {"yes", "draft"}:
@@ -65,7 +71,12 @@ def is_current(use: MedicationUse, today: date) -> bool:
 
 def is_planned(use: MedicationUse, today: date) -> bool:
     """Whether a record is active but begins only later."""
-    return use.taking == "yes" and use.systemic is not False and use.start is not None and use.start > today
+    return (
+        use.taking == "yes"
+        and use.systemic is not False
+        and use.start is not None
+        and use.start > today
+    )
 
 
 def was_taken(use: MedicationUse, today: date) -> bool:
@@ -84,7 +95,9 @@ def last_day(use: MedicationUse) -> date | None:
     return recorded if recorded is not None and recorded != use.start else None
 
 
-def courses_of(e: Evidence, uses: Iterable[MedicationUse], *, one_course: bool = False) -> list[Course]:
+def courses_of(
+    e: Evidence, uses: Iterable[MedicationUse], *, one_course: bool = False
+) -> list[Course]:
     """The courses of one ingredient (or class), the longest running first.
 
     ``one_course`` treats all records as one therapy whatever their strengths, and an ended record without an
@@ -134,7 +147,9 @@ def _course(
     starts = [use.start for use in (*taken, *joined) if use.start is not None]
     start = min(starts, default=None)
     earliest = [use for use in (*taken, *joined) if use.start == start]
-    at_least = any(use.start_is_bound for use in earliest) or any(use.start is None for use in taken)
+    at_least = any(use.start_is_bound for use in earliest) or any(
+        use.start is None for use in taken
+    )
     return Course(
         ingredient=line[0].ingredient, current=tuple(line), past=tuple(joined), start=start,
         at_least=at_least, proposed=not taken and not joined,
@@ -166,11 +181,19 @@ def _same_product(line: Sequence[MedicationUse], use: MedicationUse) -> bool:
     An active record with another dose, or with a start and words of its own, is a second product.
     """
     for other in line:
-        if use.ingredient != other.ingredient or use.daily != other.daily or use.amount != other.amount:
+        if (
+            use.ingredient != other.ingredient
+            or use.daily != other.daily
+            or use.amount != other.amount
+        ):
             continue
         if _words(use) == _words(other):
             return True
-        if use.daily is not None and use.taking == "yes" and (use.start_is_bound or use.kind != other.kind):
+        if (
+            use.daily is not None
+            and use.taking == "yes"
+            and (use.start_is_bound or use.kind != other.kind)
+        ):
             return True
     return False
 

@@ -24,7 +24,7 @@ def inrs(e: Evidence) -> list[LabResult]:
     ]
 
 
-@derivation(gives=["inr-latest"])
+@derivation(gives=["inr-latest"], needs=["measure:inr"])
 def latest_inr(e: Evidence) -> Iterator[Finding]:
     """The newest final INR; preliminary ones wait."""
     for lab in inrs(e)[:1]:

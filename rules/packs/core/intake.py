@@ -64,47 +64,49 @@ def vitamin_d_from_all_products(e: Evidence) -> Iterator[Finding]:
 
 
 @derivation(
-    gives=["vitamin-d-loading", "vitamin-d-loading-overrun", "vitamin-d-high-strength-daily"]
+    gives=["vitamin-d-loading", "vitamin-d-loading-overrun", "vitamin-d-high-strength-daily"],
+    needs=["class:native-vitamin-d"],
 )
 def high_single_doses_of_vitamin_d(e: Evidence) -> Iterator[Finding]:
     """High single doses: a loading course, one that was not ended, or the weekly capsule taken every day."""
     dose, apart = e.parameter("loading.per-dose"), e.parameter("loading.min-interval")
-    longest, burst = e.parameter("loading.max-days"), e.parameter("loading.burst")
-    daily, often = e.parameter("loading.overrun-daily"), e.parameter("high-strength.max-interval")
+    burst, often = e.parameter("loading.burst"), e.parameter("high-strength.max-interval")
     for course in vitamin_d_courses(e):
         use = max(course.current, key=lambda one: (one.amount or 0.0, one.source))
-        amount, interval = use.amount, use.interval_days
+        amount, interval, total = use.amount, use.interval_days, _planned_total(use)
         if amount is None or interval is None or amount < dose.value:
             continue
-        days = course.days(e.today)
-        said = {"amount": amount, "interval": interval, "days": days}
         if interval >= apart.value:
-            if days is not None and days > longest.value:
-                if amount / interval > daily.value:
-                    yield e.finding(
-                        "vitamin-d-loading-overrun", course.ingredient, because=course.uses,
-                        parameters=[dose, longest, daily], **said,
-                    )  # fmt: skip
-                continue
-            missing = (
-                []
-                if days is not None
-                else [text(e, "missing_course_start", name=e.name_of(course.ingredient))]
-            )
+            yield from _intermittent(e, course, amount, interval)
+        elif total is not None and total <= burst.value:
             yield e.finding(
-                "vitamin-d-loading", course.ingredient, because=course.uses, missing=missing,
-                parameters=[dose, apart, longest], proposed=course.proposed, **said,
-            )  # fmt: skip
-        elif _planned_total(use) is not None and (_planned_total(use) or 0.0) <= burst.value:
-            yield e.finding(
-                "vitamin-d-loading", course.ingredient, because=course.uses,
-                parameters=[dose, burst], proposed=course.proposed, **said,
+                "vitamin-d-loading", course.ingredient, because=course.uses, parameters=[dose, burst],
+                amount=amount, interval=interval, days=course.days(e.today), proposed=course.proposed,
             )  # fmt: skip
         elif interval <= often.value:
             yield e.finding(
                 "vitamin-d-high-strength-daily", course.ingredient, because=course.uses,
-                parameters=[dose, often, burst], proposed=course.proposed, **said,
+                parameters=[dose, often, burst], amount=amount, interval=interval,
+                days=course.days(e.today), proposed=course.proposed,
             )  # fmt: skip
+
+
+def _intermittent(e: Evidence, course: Course, amount: float, interval: float) -> Iterator[Finding]:
+    """Doses days apart: loading for a while, an overrun later; an unknown start is never called an overrun."""
+    dose, apart = e.parameter("loading.per-dose"), e.parameter("loading.min-interval")
+    longest, daily = e.parameter("loading.max-days"), e.parameter("loading.overrun-daily")
+    days, name = course.days(e.today), e.name_of(course.ingredient)
+    if days is None or days <= longest.value:
+        yield e.finding(
+            "vitamin-d-loading", course.ingredient, because=course.uses, parameters=[dose, apart, longest],
+            missing=[] if days is not None else [text(e, "missing_course_start", name=name)],
+            amount=amount, interval=interval, days=days, proposed=course.proposed,
+        )  # fmt: skip
+    elif amount / interval > daily.value:
+        yield e.finding(
+            "vitamin-d-loading-overrun", course.ingredient, because=course.uses,
+            parameters=[dose, longest, daily], amount=amount, interval=interval, days=days,
+        )  # fmt: skip
 
 
 def _planned_total(use: MedicationUse) -> float | None:

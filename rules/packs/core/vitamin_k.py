@@ -21,6 +21,7 @@ from rules.packs.core.words import lacking_dose, text
 
 # Forms whose products are summed; each has its own floor, and nothing is added across forms.
 FORMS = ("k1", "mk7", "mk4")
+_ANY_FORM = tuple(f"class:{form}" for form in FORMS)
 UNSPECIFIED = frozenset({"vitamin-k", "vitamin-k2"})
 
 
@@ -65,7 +66,7 @@ def subject_of(ingredients: Sequence[str]) -> str:
     return min(ingredients, key=lambda name: (name in UNSPECIFIED, name))
 
 
-@derivation(gives=["relevant-vitamin-k"])
+@derivation(gives=["relevant-vitamin-k"], needs=_ANY_FORM)
 def vitamin_k_above_its_floor(e: Evidence) -> Iterator[Finding]:
     """Products of one form sum; an unknown dose counts as relevant, since it could be any."""
     for form in FORMS:
@@ -95,7 +96,7 @@ def vitamin_k_above_its_floor(e: Evidence) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-@derivation(gives=["unspecified-multivitamin"])
+@derivation(gives=["unspecified-multivitamin"], needs=["class:multivitamin"])
 def multivitamin_that_may_hold_vitamin_k(e: Evidence) -> Iterator[Finding]:
     """A multivitamin without a list of contents; one that lists vitamin K is read as vitamin K instead."""
     with_k = {use.record for form in FORMS for use in e.uses_of(form)}
@@ -132,7 +133,7 @@ def vitamin_k_from_all_products(e: Evidence) -> Iterator[Finding]:
         yield e.finding("no-vitamin-k-listed")
 
 
-@derivation(gives=["vitamin-k-change"])
+@derivation(gives=["vitamin-k-change"], needs=_ANY_FORM)
 def vitamin_k_stopped_or_changed(e: Evidence) -> Iterator[Finding]:
     """A relevant supplement that was stopped, or whose dose changed between two dated records."""
     window = e.parameter("pair.overdue-to").value
@@ -148,6 +149,7 @@ def vitamin_k_stopped_or_changed(e: Evidence) -> Iterator[Finding]:
 
 def _stops(e: Evidence, form: str, uses: Sequence[MedicationUse]) -> Iterator[Finding]:
     floor, least = e.parameter(f"k.floor.{form}"), e.parameter("change.min-use")
+    settled = e.parameter("inr.after-change")
     continued = {use.record for course in courses_of(e, uses) for use in course.past}
     past = [use for use in uses if was_taken(use, e.today) and use.record not in continued]
     gap = timedelta(days=e.parameter("course.gap").value)
@@ -165,9 +167,11 @@ def _stops(e: Evidence, form: str, uses: Sequence[MedicationUse]) -> Iterator[Fi
         )
         if begun is None:
             missing.append(text(e, "missing_start", name=e.name_of(use.ingredient)))
-        yield _change(
-            e, use.ingredient, "stopped", "rise", on,
-            because=[use], parameters=[floor, least], missing=missing, before=use.daily, after=None,
+        yield e.finding(
+            "vitamin-k-change", use.ingredient, because=[use], missing=missing,
+            parameters=[floor, least, settled], change="stopped", effect="rise",
+            days=(e.today - on).days, on=on, before=use.daily,
+            checked=_drawn_since(e, on, settled.value), inr_since=_drawn_since(e, on),
         )  # fmt: skip
 
 
@@ -182,6 +186,7 @@ def _dose_changes(e: Evidence, form: str, uses: Sequence[MedicationUse]) -> Iter
     """Two dated records of one ingredient, one after the other, whose doses differ enough."""
     floor = e.parameter(f"k.floor.{form}")
     share, amount = e.parameter("change.min-share"), e.parameter(f"change.min-{form}")
+    settled = e.parameter("inr.after-change")
     for course in courses_of(e, uses):
         if course.proposed:
             continue
@@ -198,25 +203,21 @@ def _dose_changes(e: Evidence, form: str, uses: Sequence[MedicationUse]) -> Iter
             change, effect = (
                 ("increased", "fall") if now.daily > before.daily else ("decreased", "rise")
             )
-            yield _change(
-                e, course.ingredient, change, effect, now.start,
-                because=[before, now], parameters=[floor, share, amount], missing=[],
+            yield e.finding(
+                "vitamin-k-change", course.ingredient, because=[before, now],
+                parameters=[floor, share, amount, settled],
+                change=change, effect=effect, days=(e.today - now.start).days, on=now.start,
                 before=before.daily, after=now.daily,
+                checked=_drawn_since(e, now.start, settled.value), inr_since=_drawn_since(e, now.start),
             )  # fmt: skip
 
 
-def _change(e: Evidence, about: str, change: str, effect: str, on: date, **said: object) -> Finding:
-    settled = e.parameter("inr.after-change")
-    taken = [lab.taken for lab in inrs(e) if lab.taken is not None]
-    parameters = [*said.pop("parameters"), settled]  # type: ignore[misc]
-    return e.finding(
-        "vitamin-k-change", about, change=change, effect=effect, days=(e.today - on).days, on=on,
-        checked=any(day >= on + timedelta(days=settled.value) for day in taken),
-        inr_since=any(day > on for day in taken), parameters=parameters, **said,
-    )  # type: ignore[arg-type]  # fmt: skip
+def _drawn_since(e: Evidence, day: date, settled: int = 1) -> bool:
+    """Whether an INR was drawn ``settled`` days after a day, or later."""
+    return any(lab.taken is not None and (lab.taken - day).days >= settled for lab in inrs(e))
 
 
-@derivation(gives=["recent-reversal"])
+@derivation(gives=["recent-reversal"], needs=["class:k1", "class:pcc"])
 def vitamin_k_given_for_reversal(e: Evidence) -> Iterator[Finding]:
     """Reversal doses of the last 72 hours; they are recorded by the day, so three calendar days count."""
     window, dose = e.parameter("reversal.window-days"), e.parameter("reversal.min-oral")
@@ -237,7 +238,7 @@ def vitamin_k_given_for_reversal(e: Evidence) -> Iterator[Finding]:
             )
 
 
-@derivation(gives=["natto-eaten"])
+@derivation(gives=["natto-eaten"], needs=["food:natto"])
 def natto_in_the_diet(e: Evidence) -> Iterator[Finding]:
     """Natto on a diet record that is not too old; an undated record of a current habit counts."""
     window = e.parameter("diet.window")

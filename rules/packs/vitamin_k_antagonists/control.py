@@ -9,6 +9,7 @@ from statistics import stdev
 from rules.authoring import derivation
 from rules.evidence import Evidence
 from rules.facts import Finding
+from rules.packs.core.courses import days_of
 from rules.packs.core.inr import inrs
 
 
@@ -22,7 +23,7 @@ def low_inr_while_vitamin_k_is_taken(e: Evidence) -> Iterator[Finding]:
     vka, latest = e.findings("current-vka")[0], e.findings("inr-latest")[0]
     target = e.findings("inr-target")[0]
     window, established = e.parameter("inr.window-low"), e.parameter("vka.established")
-    on_vka = vka.values.get("days")
+    on_vka = days_of(vka)
     if vka.proposed or (on_vka is not None and on_vka < established.value):
         return
     below = latest.value < target.low and latest.comparator in {"", "<", "<="}
@@ -32,7 +33,7 @@ def low_inr_while_vitamin_k_is_taken(e: Evidence) -> Iterator[Finding]:
         source
         for source in e.findings("relevant-vitamin-k")
         if source.taken
-        and (first := source.values.get("first_days")) is not None
+        and isinstance(first := source.values.get("first_days"), int)
         and e.today - timedelta(days=first) <= latest.on
     ]
     for source in (*sources, *e.findings("natto-eaten")):
@@ -81,7 +82,7 @@ def unstable_inr(e: Evidence) -> Iterator[Finding]:
         e.parameter("unstable.sd"),
         e.parameter("inr.high"),
     )
-    days = vka.values.get("days")
+    days = days_of(vka)
     if vka.proposed or days is None or days < least.value:
         return
     recent = [

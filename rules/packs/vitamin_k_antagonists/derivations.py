@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from rules.authoring import derivation
 from rules.evidence import Evidence
 from rules.facts import Fact, Finding, LabResult, MedicationUse
-from rules.packs.core.courses import courses_of
+from rules.packs.core.courses import courses_of, days_of
 from rules.packs.core.inr import inrs
 from rules.packs.core.words import text
 
@@ -23,7 +23,7 @@ def vitamin_k_together_with_an_antagonist(e: Evidence) -> Iterator[Finding]:
     """One pair per form of vitamin K; an unknown start counts as new."""
     vka, window = e.findings("listed-vka")[0], e.parameter("pair.new")
     for source in e.findings("relevant-vitamin-k"):
-        days = _later(source.values.get("days"), vka.values.get("days"))
+        days = _later(days_of(source), days_of(vka))
         yield e.finding(
             "vitamin-k-with-vka", source.about, because=[source, vka], parameters=[window],
             vka=vka.about, form=source.form, daily=source.values.get("daily"), days=days,
@@ -37,7 +37,7 @@ def multivitamin_together_with_an_antagonist(e: Evidence) -> Iterator[Finding]:
     """A multivitamin of unknown composition matters only while it is new."""
     vka, multi = e.findings("listed-vka")[0], e.findings("unspecified-multivitamin")[0]
     window = e.parameter("pair.new")
-    days = _later(multi.values.get("days"), vka.values.get("days"))
+    days = _later(days_of(multi), days_of(vka))
     yield e.finding(
         "multivitamin-with-vka", multi.about, because=[multi, vka], parameters=[window],
         vka=vka.about, days=days, new=days is None or days <= window.value,
@@ -94,7 +94,7 @@ def _watched(
 def inr_checked_after_the_change(e: Evidence) -> Iterator[Finding]:
     """Per exposure: an INR ordered for soon, or drawn late enough after it and not long ago."""
     for pair in (*e.findings("vitamin-k-with-vka"), *e.findings("new-fat-malabsorption-drug")):
-        watched = _watched(e, pair.about, pair.values.get("days"), [pair])
+        watched = _watched(e, pair.about, days_of(pair), [pair])
         if watched is None:
             continue
         yield watched
@@ -104,7 +104,8 @@ def inr_checked_after_the_change(e: Evidence) -> Iterator[Finding]:
 
 @derivation(
     gives=["vitamin-k-steady", "vitamin-k-not-steady"],
-    reads=["vitamin-k-with-vka", "inr-target", "vitamin-k-change"],
+    requires=["vitamin-k-with-vka"],
+    reads=["inr-target", "vitamin-k-change"],
 )
 def inr_stable_on_unchanged_intake(e: Evidence) -> Iterator[Finding]:
     """Long enough unchanged, and the two newest INRs in target, both drawn late enough; else why not."""
@@ -128,7 +129,7 @@ def inr_stable_on_unchanged_intake(e: Evidence) -> Iterator[Finding]:
 
 def _why_not_steady(e: Evidence, pair: Finding, target: Finding, results: list[LabResult]) -> str:
     least, after = e.parameter("stable.min-days").value, e.parameter("stable.inr-after").value
-    oldest, days = e.parameter("stable.newest-inr").value, pair.values.get("days")
+    oldest, days = e.parameter("stable.newest-inr").value, days_of(pair)
     if days is None or days < least:
         return text(e, "not_steady_young", days=least)
     if e.findings("vitamin-k-change", pair.about):
@@ -232,7 +233,7 @@ def change_without_an_inr(e: Evidence) -> Iterator[Finding]:
     changes: list[tuple[Finding, str, int]] = [
         (pair, "started", pair.days)
         for pair in e.findings("vitamin-k-with-vka")
-        if pair.taken and pair.values.get("days") is not None
+        if pair.taken and days_of(pair) is not None
     ]
     changes += [(one, one.change, one.days) for one in e.findings("vitamin-k-change")]
     said: set[str] = set()
@@ -249,7 +250,11 @@ def change_without_an_inr(e: Evidence) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-@derivation(gives=["new-fat-malabsorption-drug"], requires=["current-vka"])
+@derivation(
+    gives=["new-fat-malabsorption-drug"],
+    requires=["current-vka"],
+    needs=["class:fat-malabsorption-drug"],
+)
 def new_drug_that_hinders_uptake(e: Evidence) -> Iterator[Finding]:
     """Orlistat, a bile acid sequestrant or mineral oil, proposed or begun lately; an unknown start counts as new."""
     vka, window = e.findings("current-vka")[0], e.parameter("pair.new")
