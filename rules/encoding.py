@@ -9,9 +9,9 @@ numbers), so that no words about a patient, and no encoding of them, ever enter 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 
 from rules.compiler import LARGEST, LONGEST_TEXT, fit
 from rules.errors import FactError
@@ -69,12 +69,16 @@ class ItemReader:
 
     def _check_combinations(self, rows: Rows) -> None:
         for rule in self._rules:
-            rows_to_look_at = prod(
-                len(rows.get(step.kind, ())) for step in rule.steps if not step.negated
-            )
-            if rows_to_look_at > MOST_COMBINATIONS:
+            used: Counter[str] = Counter()
+            ways = most = 1
+            for step in rule.steps:
+                if not step.negated:
+                    ways *= max(len(rows.get(step.kind, ())) - used[step.kind], 0)
+                    used[step.kind] += 1
+                    most = max(most, ways)
+            if most > MOST_COMBINATIONS:
                 raise FactError(
-                    f"rule {rule.name!r} would look at {rows_to_look_at} combinations of items; too many."
+                    f"rule {rule.name!r} would look at {most} combinations of items; too many."
                 )
 
 
