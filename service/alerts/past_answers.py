@@ -64,7 +64,7 @@ class PastAnswers:
         return tuple(
             HistoryEntry(
                 rule=rule, about=about, fingerprint=mark, outcome=outcome, reason=reason,
-                when=_EPOCH + at * _MICROSECOND, user=user,
+                when=instant(at), user=user,
             )
             for rule, about, mark, outcome, reason, at, user in rows
         )  # fmt: skip
@@ -74,9 +74,14 @@ class PastAnswers:
         self._source.close()
 
 
-def micros(instant: datetime) -> int:
+def micros(when: datetime) -> int:
     """Microseconds since 1970 UTC, as every instant of the store is kept."""
-    return (instant - _EPOCH) // _MICROSECOND
+    return (when - _EPOCH) // _MICROSECOND
+
+
+def instant(microseconds: int) -> datetime:
+    """The instant of a number in the store."""
+    return _EPOCH + microseconds * _MICROSECOND
 
 
 def store_marks(url: str) -> tuple[str, str] | None:

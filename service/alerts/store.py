@@ -17,10 +17,9 @@ from service.alerts import models, worklist
 from service.alerts.database import Database
 from service.alerts.keyring import Keyring
 from service.alerts.lifecycle import Request, SnoozeLimits, Standing, act
-from service.alerts.past_answers import micros
+from service.alerts.past_answers import instant, micros
 from service.alerts.tally import Tally
 from service.alerts.values import AuditEntry
-from service.alerts.watch import instant
 from service.evidence_vault import bound, seal_text, unseal_text
 
 _ACTED_ON = {"resolve"}

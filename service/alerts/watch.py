@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -14,13 +14,12 @@ from service.alerts import models
 from service.alerts.keyring import Keyring
 from service.alerts.lifecycle import OPEN, RANKS, Known, Seen, observe
 from service.alerts.outbox import announce
-from service.alerts.past_answers import micros
+from service.alerts.past_answers import instant, micros
 from service.alerts.sightings import Sighting, evidence_state, may_clear
 from service.alerts.tally import Tally
 from service.alerts.values import Call, Receiver
 
 SYSTEM = "dekacard"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Watch:
@@ -261,8 +260,3 @@ def _known(row: Row[Any]) -> Known:
         state=row.state, indicator=row.indicator, evidence_hash=row.evidence_hash, last_seen=instant(row.last_seen),
         closed=instant(row.closed) if row.closed is not None else None,
     )  # fmt: skip
-
-
-def instant(microseconds: int) -> datetime:
-    """The instant of a number in the store."""
-    return _EPOCH + timedelta(microseconds=microseconds)

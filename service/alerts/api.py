@@ -1,0 +1,160 @@
+"""The JSON interface ``/api/v1``: alerts, their events, rules and runs, for whoever shows a token with the right role.
+
+The store is opened on the first call, so that a worker that only answers hooks never loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, Query
+from fastapi.responses import JSONResponse
+
+from rules.errors import RequestError
+from service.alerts.values import AuditEntry
+from service.alerts.wire import (
+    ActionWanted,
+    Alert,
+    AlertPage,
+    Conflict,
+    Event,
+    RuleLine,
+    RunLine,
+    alert_of,
+    event_of,
+    run_of,
+)
+
+if TYPE_CHECKING:
+    from service.alerts.access import Bearer, Right
+    from service.alerts.record import Record
+
+_DAY = 86_400
+_LONGEST_SPAN = 366
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "No valid token."},
+    403: {"description": "The role of the token does not allow this."},
+    404: {"description": "There is no such thing for this client."},
+}
+
+
+def api_router(
+    record: Record,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    rules: Callable[[], Iterable[str]] = tuple,
+) -> APIRouter:
+    """The routes; ``rules`` names every active rule, so that one that never fires is seen."""
+    router = APIRouter(prefix="/api/v1", tags=["record"], responses=_REFUSALS)
+
+    def allowed(right: Right) -> Callable[..., Bearer]:
+        def who(authorization: Annotated[str | None, Header()] = None) -> Bearer:
+            from service.alerts.access import bearer_of
+
+            bearer = bearer_of(record.database, authorization, clock())
+            bearer.require(right)
+            return bearer
+
+        return who
+
+    def note(bearer: Bearer, action: str, about: str) -> None:
+        record.audit(
+            AuditEntry(
+                tenant=bearer.tenant, at=clock(), actor=bearer.actor, action=action, object=about
+            )
+        )
+
+    @router.get("/alerts", summary="The worklist, one page")
+    def list_alerts(
+        bearer: Annotated[Any, Depends(allowed("see-alerts"))],
+        view: Literal["todo", "all-open", "closed", "everything"] = "todo",
+        rule: str = "",
+        indicator: Literal["", "critical", "warning", "info"] = "",
+        assignee: str = "",
+        unassigned: bool = False,
+        patient: str = "",
+        course: str = "",
+        mode: Literal["", "shadow", "review", "live"] = "",
+        after: str = "",
+        size: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> AlertPage:
+        from service.alerts.worklist import Filter
+
+        wanted = Filter(
+            tenant=bearer.tenant, view=view, rule=rule, indicator=indicator, assignee=assignee, unassigned=unassigned,
+            patient=patient, course=course, mode=mode, after=after, size=size,
+        )  # fmt: skip
+        found = record.store().page(wanted, clock())
+        note(bearer, "list", f"alerts/{view}")
+        return AlertPage(alerts=[alert_of(row) for row in found.rows], after=found.after)
+
+    @router.get("/alerts/{number}", summary="One alert")
+    def show_alert(number: int, bearer: Annotated[Any, Depends(allowed("see-alerts"))]) -> Alert:
+        row = record.store().alert(bearer.tenant, number)
+        note(bearer, "view", f"alert/{number}")
+        return alert_of(row)
+
+    @router.get("/alerts/{number}/events", summary="What happened to an alert, oldest first")
+    def show_events(
+        number: int, bearer: Annotated[Any, Depends(allowed("see-alerts"))]
+    ) -> list[Event]:
+        rows = record.store().events(bearer.tenant, number)
+        note(bearer, "view", f"alert/{number}/events")
+        return [event_of(row) for row in rows]
+
+    @router.post(
+        "/alerts/{number}/actions",
+        summary="Acknowledge, claim, snooze, resolve, override ...",
+        responses={409: {"model": Conflict, "description": "Somebody else was quicker."}},
+    )
+    def act_on_alert(
+        number: int, wanted: ActionWanted, bearer: Annotated[Any, Depends(allowed("triage"))]
+    ) -> Alert:
+        from service.alerts.lifecycle import Request
+        from service.alerts.store import Stale
+
+        if wanted.until is not None and wanted.until.tzinfo is None:
+            raise RequestError("'until' needs a time zone.", status=422)
+        request = Request(
+            action=wanted.action, actor=bearer.actor, at=clock(), reason=wanted.reason, note=wanted.note,
+            until=wanted.until, to=wanted.to,
+        )  # fmt: skip
+        try:
+            row = record.store().change(bearer.tenant, number, wanted.version, request)
+        except Stale as stale:
+            conflict = Conflict(message=str(stale), newer=alert_of(stale.newer))
+            return JSONResponse(conflict.model_dump(mode="json"), status_code=409)  # type: ignore[return-value]
+        return alert_of(row)
+
+    @router.get("/rules", summary="What each rule did, day by day summed up")
+    def show_rules(
+        bearer: Annotated[Any, Depends(allowed("see-rules"))],
+        days: Annotated[int, Query(ge=1, le=_LONGEST_SPAN)] = 90,
+    ) -> list[RuleLine]:
+        from service.rule_figures import figures
+
+        today = int(clock().timestamp()) // _DAY
+        found = figures(
+            record.database,
+            bearer.tenant,
+            since_day=today - days + 1,
+            until_day=today,
+            rules=rules(),
+        )
+        return [
+            RuleLine(**{name: getattr(one, name) for name in RuleLine.model_fields})
+            for one in found
+        ]
+
+    @router.get("/runs", summary="Batch runs, newest first")
+    def show_runs(
+        bearer: Annotated[Any, Depends(allowed("see-runs"))],
+        size: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> list[RunLine]:
+        from service.alerts.runs import runs
+
+        return [run_of(row) for row in runs(record.database, bearer.tenant, size)]
+
+    return router

@@ -1,0 +1,158 @@
+"""What the JSON interface says: models for OpenAPI, and rows turned into them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.alerts.past_answers import instant
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Alert(_Part):
+    """One problem of one patient, in its newest form. ``patient`` is a key of ours, never the patient's id."""
+
+    id: int
+    patient: str
+    kind: Literal["recommendation", "not-evaluated"]
+    rule: str
+    rule_version: str
+    about: str
+    indicator: Literal["critical", "warning", "info"]
+    title: str
+    summary: str
+    mode: Literal["off", "shadow", "review", "live"]
+    state: Literal["new", "acknowledged", "resolved", "overridden", "data-problem", "cleared"]
+    course: str
+    episode: int
+    seen_count: int
+    first_seen: datetime
+    last_seen: datetime
+    changed: datetime
+    new_data: bool
+    evidence_state: Literal["", "amended", "withdrawn"]
+    from_draft: bool
+    assignee: str
+    snoozed_until: datetime | None
+    suppressed_by: str
+    close_reason: str
+    closed: datetime | None
+    closed_by: str
+    clinician_outcome: str
+    evaluation: str
+    version: int = Field(
+        description="Send it back with an action: an older one is refused with 409."
+    )
+
+
+class AlertPage(_Part):
+    """A page of the worklist; ``after`` asks for the next one and is empty at the end."""
+
+    alerts: list[Alert]
+    after: str
+
+
+class Event(_Part):
+    """Something that happened to an alert; it never changes."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    before: str
+    after: str
+    reason: str
+    note: str
+    evaluation: str
+    alert_version: int
+
+
+class ActionWanted(_Part):
+    """What to do with an alert. ``reason`` is a code, ``until`` for snoozing, ``to`` for assigning."""
+
+    action: Literal[
+        "acknowledge", "claim", "release", "assign", "resolve", "override", "data-problem", "snooze", "wake",
+        "comment", "reopen",
+    ]  # fmt: skip
+    version: int
+    reason: str = Field(default="", max_length=200)
+    note: str = Field(default="", max_length=4000)
+    until: datetime | None = None
+    to: str = Field(default="", max_length=200)
+
+
+class Conflict(_Part):
+    """The alert as it stands now, because somebody else was quicker."""
+
+    message: str
+    newer: Alert
+
+
+class RuleLine(_Part):
+    """What one rule did in one mode over the days asked for."""
+
+    rule: str
+    mode: str
+    evaluations: int
+    fired: int
+    shown: int
+    accepted: int
+    overridden: int
+    opened: int
+    acted_on: int
+    dismissed: int
+    failed: int
+    per_thousand: float | None
+    override_rate: float | None
+    acted_rate: float | None
+    yield_low: float | None
+    yield_high: float | None
+    silent: bool
+
+
+class RunLine(_Part):
+    """A batch run."""
+
+    id: str
+    source: str
+    state: str
+    started: datetime
+    finished: datetime | None
+    knowledge: str
+    counts: dict[str, Any]
+
+
+def alert_of(row: Any) -> Alert:
+    """An alert from its row."""
+    values = {name: getattr(row, name) for name in Alert.model_fields}
+    for name in ("first_seen", "last_seen", "changed", "snoozed_until", "closed"):
+        values[name] = instant(values[name]) if values[name] is not None else None
+    for name in ("new_data", "from_draft"):
+        values[name] = bool(values[name])
+    return Alert(**values)
+
+
+def event_of(row: dict[str, Any]) -> Event:
+    """An event from its row."""
+    return Event(
+        **{name: row[name] for name in Event.model_fields if name != "at"}, at=instant(row["at"])
+    )
+
+
+def run_of(row: Any) -> RunLine:
+    """A run from its row."""
+    return RunLine(
+        id=row.id,
+        source=row.source,
+        state=row.state,
+        started=instant(row.started),
+        finished=instant(row.finished) if row.finished is not None else None,
+        knowledge=row.knowledge,
+        counts=msgspec.json.decode(row.counts or "{}"),
+    )
