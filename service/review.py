@@ -15,7 +15,7 @@ import msgspec
 from fhir_adapter.reader import read
 from rules.assessment import Assessment, Gap, HistoryEntry
 from rules.facts import Context, FactSet
-from service.gaps import gap_of_source, gaps_that_matter
+from service.gaps import GapNotice, gap_of_source, notices
 
 if TYPE_CHECKING:
     from rules.engine import Engine
@@ -48,21 +48,26 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 class Review(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a case.
 
-    ``gaps`` are all data that could not be read or had; ``gap_cards`` those among them that could have
-    changed the answer. ``counts`` says how many resources were read, and how many were of other patients.
+    ``gaps`` are all data that could not be read or had; ``notices`` those among them that could have
+    changed the answer, in words. ``counts`` says how many resources were read, and how many were of other patients.
     """
 
     facts: FactSet
     assessment: Assessment
     gaps: tuple[Gap, ...]
-    gap_cards: tuple[Gap, ...]
+    notices: tuple[GapNotice, ...]
     counts: Mapping[str, int]
+
+    @property
+    def gap_cards(self) -> tuple[Gap, ...]:
+        """The gaps that deserve a card."""
+        return tuple(notice.gap for notice in self.notices)
 
     @property
     def nothing_found(self) -> bool:
         """Whether everything needed was looked at, and nothing was worth saying."""
         assessment = self.assessment
-        return not (assessment.recommendations or assessment.failures or self.gap_cards or self.gaps)
+        return not (assessment.recommendations or assessment.failures or self.gaps)
 
 
 def review(
@@ -95,7 +100,6 @@ def review(
         drafts=case.drafts,
         selections=case.selections,
         context=context,
-        validation=validation,
     )
     assessment = engine.assess(
         reading.facts,
@@ -112,6 +116,6 @@ def review(
         facts=reading.facts,
         assessment=assessment,
         gaps=gaps,
-        gap_cards=gaps_that_matter(gaps, reading.facts, assessment, engine.rulebook),
+        notices=notices(gaps, reading.facts, assessment, engine.rulebook),
         counts=reading.counts,
     )

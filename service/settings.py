@@ -48,6 +48,9 @@ class Settings(BaseSettings):
         default="", description="Our base address as clients see it, without a slash at the end."
     )
     clients: Path | None = Field(default=None, description="Folder of client profiles (one YAML file each).")
+    jti_store: str = Field(
+        default="sqlite:///dekacard-jti.sqlite", description="Store of tokens already used (SQLite or PostgreSQL)."
+    )
     dev: bool = Field(
         default=False, description="Serve without client profiles, on a loopback address only."
     )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from fhir_adapter.proposals import draft_actions
-from rules.assessment import Gap, ProposedAction, Recommendation
+from rules.assessment import ProposedAction, Recommendation
 from service.alerts.values import CardKind, IssuedCard
 from service.cds_hooks.client_profile import CardStyle
 from service.cds_hooks.detail import DetailWriter
@@ -18,29 +17,31 @@ from service.cds_hooks.wording import escaped, short_summary
 
 if TYPE_CHECKING:
     from rules.rulebook import Rulebook
+    from service.gaps import GapNotice
     from service.review import Review
 
 TOPIC_SYSTEM: Final = "https://dekacard.org/CodeSystem/topic"
+# Topics of cards that belong to no rule; like those of rules they never change.
+TOPICS: Final = {"also-found": "DKALSOFOUND", "gaps": "DKNOTREAD", "incomplete": "DKINCOMPLETE"}
+PUBLISHER: Final = "dekacard"
 RULE_SYSTEM: Final = "https://dekacard.org/CodeSystem/rule"
 
 NameCard = Callable[[str, str], str]
+Propose = Callable[[ProposedAction, Recommendation], list[Action]]
 
 
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     """What a card needs to know of the call it answers.
 
     ``name_card`` gives the uuid of a card from (rule, subject): the same problem in the same event keeps it,
-    so that feedback finds its call. ``speaks`` says whether a recommendation may become a card here.
+    so that feedback finds its call. ``speaks`` says whether a recommendation may become a card here,
+    ``propose`` turns a proposed action into actions with FHIR drafts (none where the client cannot use it).
     """
 
-    patient_id: str
-    user_id: str
     style: CardStyle
-    fhir_version: str
     name_card: NameCard
     speaks: Callable[[Recommendation], bool]
-    drafts: Sequence[dict[str, Any]] = ()
-    encounter_id: str = ""
+    propose: Propose
 
 
 class CardWriter:
@@ -49,7 +50,7 @@ class CardWriter:
     def __init__(self, rulebook: Rulebook, *, max_cards: int, public_url: str = "") -> None:
         self._rulebook = rulebook
         self._details = DetailWriter(rulebook)
-        self._texts = rulebook.texts["cards"]
+        self._texts = rulebook.texts
         self._disclaimer = escaped(rulebook.texts["disclaimer"])
         self._max_cards = max_cards
         self._public_url = public_url
@@ -62,17 +63,24 @@ class CardWriter:
         cards = [self._recommendation(one, where, profile) for one in shown]
         if folded:
             cards.append(self._also_found(folded, where))
-        if review.gap_cards:
-            cards.append(self._gaps(review.gap_cards, where))
+        if review.notices:
+            cards.append(self._gaps(review.notices, where))
         if review.assessment.failures:
             broken = sorted({failure.rule for failure in review.assessment.failures})
-            cards.append(self.incomplete(", ".join(broken), where.name_card))
+            cards.append(self.incomplete(broken, where.name_card))
         return cards
 
-    def incomplete(self, what: str, name_card: NameCard) -> IssuedCard:
-        """The card that says that something was not evaluated; silence would read as "nothing found"."""
-        words = self._texts["incomplete"]
-        return self._notice("incomplete", "failure", words, [what], name_card)
+    def incomplete(self, what: Sequence[str], name_card: NameCard) -> IssuedCard:
+        """The card that says what was not evaluated; silence would read as "nothing found"."""
+        words = self._texts["decision_support_incomplete"]
+        listed = ", ".join(what)
+        return self._notice(
+            "incomplete",
+            "failure",
+            words["summary"].format(rule=listed),
+            [words["detail"], *what],
+            name_card,
+        )
 
     # One recommendation ----------------------------------------------------------------------------------------
 
@@ -114,7 +122,7 @@ class CardWriter:
             topic = {"code": one.rule, "system": RULE_SYSTEM, "display": topic["display"]}
         first = next(iter(one.citations), None)
         if first is None:
-            return {"label": self._texts["source"], "topic": topic}
+            return {"label": PUBLISHER, "topic": topic}
         source: Source = {"label": first.label, "topic": topic}
         if first.url:
             source["url"] = first.url
@@ -122,57 +130,50 @@ class CardWriter:
 
     def _suggestions(self, one: Recommendation, where: Circumstances) -> Iterator[Suggestion]:
         card_id = uuid.UUID(where.name_card(one.rule, one.about))
-        for group, proposals in _grouped(one.suggestions):
-            actions = [
-                action
-                for proposal in proposals
-                for action in draft_actions(
-                    proposal,
-                    patient_id=where.patient_id,
-                    requester=where.user_id,
-                    encounter_id=where.encounter_id,
-                    version=where.fhir_version,
-                    drafts=where.drafts,
-                    reason=one.title,
-                    delete_style=where.style.delete,
-                )
-            ]
+        for proposal in one.suggestions:
+            actions = where.propose(proposal, one)
             if not actions:
                 continue
             if where.style.one_action_per_suggestion and len(actions) > 1:
                 for place, action in enumerate(actions):
-                    yield _suggestion(card_id, f"{group}/{place}", action["description"], [action])
+                    name = f"{proposal.id}/{place}"
+                    yield _suggestion(card_id, name, action["description"], [action])
             else:
-                yield _suggestion(card_id, group, proposals[0].label, actions)
+                yield _suggestion(card_id, proposal.id, proposal.label, actions)
 
     # Notices ---------------------------------------------------------------------------------------------------
 
     def _also_found(self, folded: Sequence[Recommendation], where: Circumstances) -> IssuedCard:
+        titles = "; ".join(dict.fromkeys(one.title for one in folded))
         lines = [f"{one.indicator}: {one.summary} ({one.rule})" for one in folded]
-        words = self._texts["also_found"]
-        indicator = folded[0].indicator
-        issued = self._notice("also-found", "folded", words, lines, where.name_card)
-        issued.body["indicator"] = indicator
+        summary = self._texts["also_found"].format(titles=titles)
+        issued = self._notice("also-found", "folded", summary, lines, where.name_card)
+        issued.body["indicator"] = folded[0].indicator
         return msgspec.structs.replace(
-            issued, indicator=indicator, subjects=tuple((one.rule, one.about) for one in folded)
+            issued,
+            indicator=folded[0].indicator,
+            subjects=tuple((one.rule, one.about) for one in folded),
         )
 
-    def _gaps(self, gaps: Sequence[Gap], where: Circumstances) -> IssuedCard:
-        lines = [f"{gap.says} ({gap.source})" if "/" in gap.source else gap.says for gap in gaps]
-        return self._notice("gaps", "gap", self._texts["gaps"], lines, where.name_card)
+    def _gaps(self, notices: Sequence[GapNotice], where: Circumstances) -> IssuedCard:
+        lines = [
+            f"{notice.detail} ({notice.gap.source})" if "/" in notice.gap.source else notice.detail
+            for notice in notices
+        ]
+        return self._notice("gaps", "gap", notices[0].summary, lines, where.name_card)
 
     def _notice(
-        self, name: str, kind: CardKind, words: dict[str, str], lines: Iterable[str], name_card: NameCard
+        self, name: str, kind: CardKind, summary: str, lines: Iterable[str], name_card: NameCard
     ) -> IssuedCard:
         listed = "\n".join(f"- {escaped(line)}" for line in dict.fromkeys(lines) if line)
         card: Card = {
             "uuid": name_card(f"notice:{name}", ""),
-            "summary": short_summary(words["summary"]),
+            "summary": short_summary(summary),
             "indicator": "info",
-            "detail": f"{escaped(words['detail'])}\n\n{listed}\n\n*{self._disclaimer}*",
+            "detail": f"{listed}\n\n*{self._disclaimer}*",
             "source": {
-                "label": self._texts["source"],
-                "topic": {"code": words["topic_code"], "system": TOPIC_SYSTEM, "display": words["summary"]},
+                "label": PUBLISHER,
+                "topic": {"code": TOPICS[name], "system": TOPIC_SYSTEM, "display": name},
             },
         }
         return IssuedCard(uuid=card["uuid"], body=card, indicator="info", kind=kind)
@@ -186,14 +187,6 @@ def _fold(
     others = [one for one in spoken if one.indicator != "critical"]
     room = max(limit - len(critical), 0)
     return critical + others[:room], others[room:]
-
-
-def _grouped(suggestions: Iterable[ProposedAction]) -> Iterator[tuple[str, list[ProposedAction]]]:
-    """Actions of one group belong together (delete this draft and order that one); the others stand alone."""
-    groups: dict[str, list[ProposedAction]] = {}
-    for proposal in suggestions:
-        groups.setdefault(proposal.group or proposal.id, []).append(proposal)
-    return iter(groups.items())
 
 
 def _suggestion(card: uuid.UUID, name: str, label: str, actions: list[Action]) -> Suggestion:

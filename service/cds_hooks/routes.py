@@ -100,9 +100,9 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
     )
     done = review(case, now, parts.engine, validation=parts.settings.validation)
     name_card = parts.card_names(tenant, call.patient_id, call.hook_instance, service.id)
-    cards = parts.cards.write(done, parts.circumstances(call, client, name_card))
+    cards = parts.cards.write(done, parts.circumstances(call, client, done, name_card))
     if supply.late:
-        cards.append(parts.cards.incomplete(", ".join(supply.late), name_card))
+        cards.append(parts.cards.incomplete(supply.late, name_card))
     if parts.recorder is not None:
         parts.recorder.record(
             _record_of(call, client, service, now, started),

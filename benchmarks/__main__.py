@@ -1,0 +1,30 @@
+"""Every benchmark with one command: JSON, ratios first.
+
+    python -m benchmarks [--quick] [NAME ...]
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str]) -> None:
+    """Run the named benchmarks, or all modules here that can ``measure()``."""
+    quick = "--quick" in arguments
+    named = [name for name in arguments if not name.startswith("-")]
+    known = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem[0] != "_")
+    rows: dict[str, object] = {}
+    for name in named or known:
+        measure = getattr(importlib.import_module(f"benchmarks.{name}"), "measure", None)
+        if measure is not None:
+            takes_quick = "quick" in inspect.signature(measure).parameters
+            rows[name] = measure(quick=quick) if takes_quick else measure()
+    print(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,160 @@
+"""The rules in force, for people who answer for them: a list, one rule in full, and the check of packs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rules.errors import KnowledgeError
+from rules.rulebook import Rulebook, load_rulebook
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from rules.engine import MatcherName
+    from rules.knowledge import CardModel
+
+
+def _open(further: Iterable[Path] = ()) -> tuple[Settings, Rulebook]:
+    settings = Settings.read()
+    folders = (*settings.pack_dirs, *further)
+    names = list(settings.packs) if settings.packs is not None else None
+    if further:
+        # Packs given on the command line are checked together with those in force
+        from rules.rulebook import find_packs  # noqa: PLC0415
+
+        inside = [name for name, (path, _) in find_packs(folders).items() if _below(path, further)]
+        bundled = names if names is not None else [p.head.id for p in load_rulebook().packs]
+        names = [*bundled, *(name for name in inside if name not in bundled)]
+    return settings, load_rulebook(names, folders)
+
+
+def _below(path: Path, parents: Iterable[Path]) -> bool:
+    return any(path.resolve().is_relative_to(parent.resolve()) for parent in parents)
+
+
+def print_rules(*, as_json: bool) -> None:
+    """Every rule with its urgency, certainty, pack and status."""
+    _, book = _open()
+    rows = [_row(book, name) for name in sorted(book.cards) if name in book.rules]
+    console = Console(highlight=False)
+    if as_json:
+        console.print_json(json.dumps(rows))
+        return
+    table = Table(title=f"{len(rows)} rules", box=None, pad_edge=False)
+    for title in ("rule", "urgency", "certainty", "pack", "status"):
+        table.add_column(title, no_wrap=title == "rule")
+    for row in rows:
+        table.add_row(row["rule"], "/".join(row["indicators"]), row["certainty"], row["pack"], row["status"])
+    console.print(table)
+
+
+def _row(book: Rulebook, name: str) -> dict[str, Any]:
+    card, pack = book.cards[name], book.pack_of[name]
+    overdue = card.review_due < datetime.now(UTC).date()
+    status = "reviewed" if card.reviewed else pack.head.status
+    return {
+        "rule": name,
+        "title": card.title,
+        "version": card.version,
+        "topic_code": card.topic_code,
+        "indicators": list(dict.fromkeys(line.is_ for line in card.indicator)),
+        "certainty": card.certainty,
+        "pack": pack.head.id,
+        "status": f"{status}, review overdue" if overdue else status,
+        "review_due": card.review_due.isoformat(),
+    }
+
+
+def print_rule(name: str) -> None:
+    """One rule: what it is for, what it says, which numbers and sources it rests on.
+
+    Raises:
+        KnowledgeError: there is no such rule.
+    """
+    settings, book = _open()
+    card = book.cards.get(name)
+    if card is None:
+        near = [known for known in sorted(book.cards) if name.split("-")[0] in known]
+        raise KnowledgeError(f"there is no rule {name!r}.", remedy=f"Similar: {', '.join(near) or 'none'}.")
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(name)}[/]  version {card.version}, topic {card.topic_code}")
+    for title, words in _card_lines(card):
+        console.print(f"[bold]{title}[/]  {escape(words)}")
+    day = datetime.now(UTC).date()
+    from rules.conclusions import Concluder  # noqa: PLC0415
+
+    rule = book.rules.get(name)
+    for parameter in sorted(Concluder(book).consults(rule)) if rule else []:
+        held = book.parameters[parameter].in_force(parameter, day, settings.profile)
+        told = "not in force" if held is None else f"{held.value} {held.unit} since {held.since}, {held.cite or held.basis}"
+        console.print(f"[bold]Number[/]  {escape(f'{parameter}: {told}')}")
+    for key in card.cites:
+        console.print(f"[bold]Source[/]  {escape(f'{book.citations[key].label} {book.citations[key].address}')}")
+    if rule is not None:
+        console.print(f"[bold]Written in[/]  {escape(rule.where)}")
+
+
+def _card_lines(card: CardModel) -> Iterable[tuple[str, str]]:
+    yield "For", card.intent
+    for line in card.indicator:
+        yield "Urgency", f"{line.is_} when {line.when}" if line.when else line.is_
+    yield "Says", card.summary
+    yield "Why", card.why
+    for option in card.options:
+        yield "Option", option
+    yield "Certainty", card.certainty
+    yield "Limits", card.limits
+    yield "Population", card.population
+    yield "Missing data", card.missing_data
+    for choice in card.yields_to:
+        yield "Gives way to", choice.rule
+    for words in card.not_implemented:
+        yield "Not implemented", words
+    yield "Reviewed", card.reviewed or f"not yet; due {card.review_due.isoformat()}"
+
+
+def check_packs(further: tuple[Path, ...], engine: MatcherName | None) -> bool:
+    """Open all packs, compile every rule, play every vignette; True when everything ended as told."""
+    from rules.vignettes import play, stories_of  # noqa: PLC0415 - only here
+
+    settings, book = _open(further)
+    console = Console(highlight=False, soft_wrap=True)
+    places = [pack.vignettes for pack in book.packs if pack.vignettes.is_dir()]
+    stories = stories_of(book, places)
+    failures = play(book, places, engine or settings.engine)
+    for failure in failures:
+        console.print(f"[red]{escape(str(failure))}[/]")
+    told = {pack.head.id: pack.head for pack in book.packs}
+    for name, (pack_id, reason) in book.overridden.items():
+        console.print(f"[yellow]{escape(f'{pack_id} overrides {name}: {reason} ({told[pack_id].approver})')}[/]")
+    for name, reason in book.retired.items():
+        console.print(f"[yellow]{escape(f'{name} is retired: {reason}')}[/]")
+    ended = len(stories) - len(failures)
+    console.print(f"{len(book.packs)} packs, {len(book.rules)} rules; {ended} of {len(stories)} vignettes end as told.")
+    return not failures and bool(stories)
+
+
+def print_claims() -> None:
+    """How each sentence of the source text is represented."""
+    _, book = _open()
+    console = Console(highlight=False, soft_wrap=True)
+    for name, claim in sorted(book.claims.items()):
+        console.print(f"[bold]{escape(name)}[/]  {escape(_claim_words(claim))}")
+    if not book.claims:
+        console.print("No pack in force states claims.")
+
+
+def _claim_words(claim: Any) -> str:
+    if not isinstance(claim, dict):
+        return str(claim)
+    return "; ".join(
+        f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in claim.items()
+    )

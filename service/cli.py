@@ -1,0 +1,235 @@
+"""The command line. Heavy parts are imported by the command that needs them, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from rules.errors import DekacardError, EngineError, KnowledgeError, RequestError
+
+app = typer.Typer(
+    name="dekacard",
+    help="Clinical decision support for vitamin D, vitamin K and vitamin K antagonists.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+rules_app = typer.Typer(help="The rules in force: list them, read one, check a pack.", no_args_is_help=True)
+config_app = typer.Typer(help="The settings of this installation.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
+app.add_typer(config_app, name="config")
+
+
+class Exit(IntEnum):
+    """Exit codes; a number is never used again for something else (docs/reference/errors.md lists them)."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    FINDINGS_OPEN = 3
+    RULES_FAILED = 4
+    INPUT_REFUSED = 5
+    KNOWLEDGE_REFUSED = 6
+    SETTINGS_REFUSED = 7
+    ENGINE_FAULT = 8
+    NOT_HEALTHY = 9
+
+
+EngineOption = Annotated[
+    Literal["durable", "compiled"] | None,
+    typer.Option(help="Who matches: durable_rules, or Python generated from the same rules."),
+]
+AsOfOption = Annotated[
+    str | None, typer.Option(help="Moment of the review (ISO 8601 with zone); default: now.")
+]
+ProfileOption = Annotated[str | None, typer.Option(help="Band profile for vitamin D.")]
+VerbosityOption = Annotated[
+    Literal["standard", "education"] | None, typer.Option(help="Whether teaching cards are given.")
+]
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Errors on purpose become one sentence and a numbered exit code, never a traceback."""
+    from service.settings import SettingsRefused  # noqa: PLC0415
+
+    try:
+        yield
+    except RequestError as error:
+        _stop(f"{error} {error.diagnostics}".strip(), Exit.INPUT_REFUSED)
+    except SettingsRefused as error:
+        _stop(str(error), Exit.SETTINGS_REFUSED)
+    except KnowledgeError as error:
+        _stop(str(error), Exit.KNOWLEDGE_REFUSED)
+    except EngineError as error:
+        _stop(str(error), Exit.ENGINE_FAULT)
+    except DekacardError as error:
+        _stop(str(error), Exit.FAILED)
+
+
+def _stop(message: str, code: Exit) -> None:
+    typer.echo(f"dekacard: {message}", err=True)
+    raise typer.Exit(code)
+
+
+@app.command()
+def explain(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="CDS Hooks request or FHIR Bundle; - reads standard input.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per patient.")] = False,
+    as_of: AsOfOption = None,
+    profile: ProfileOption = None,
+    verbosity: VerbosityOption = None,
+    engine: EngineOption = None,
+    patient: Annotated[str | None, typer.Option(help="Only this patient of the file (id).")] = None,
+) -> None:
+    """Review the patients of one file and show facts, chain, recommendations and gaps."""
+    with plain_errors():
+        from service.explaining import explain_file  # noqa: PLC0415
+
+        body = sys.stdin.buffer.read() if file == "-" else _read(Path(file))
+        failed = explain_file(
+            body,
+            as_json=as_json,
+            as_of=as_of,
+            profile=profile,
+            verbosity=verbosity,
+            engine=engine,
+            patient=patient,
+        )
+    if failed:
+        raise typer.Exit(Exit.RULES_FAILED)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes.")] = None,
+    engine: EngineOption = None,
+    dev: Annotated[bool, typer.Option("--dev", help="Without client profiles, on a loopback address only.")] = False,
+) -> None:
+    """Answer CDS Hooks until stopped; a worker that dies is started again."""
+    with plain_errors():
+        from service.serving import serve as run  # noqa: PLC0415
+        from service.settings import Settings  # noqa: PLC0415
+
+        settings = Settings.read(
+            host=host, port=port, workers=workers, engine=engine, dev=dev or None
+        )
+        run(settings)
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Stop after the cards.")] = False,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+    engine: EngineOption = None,
+) -> None:
+    """Start the service on this machine, call its hooks with the bundled examples, show the cards."""
+    with plain_errors():
+        from service.demo import run_demo  # noqa: PLC0415
+
+        run_demo(port=0 if once else port, once=once, engine=engine)
+
+
+@app.command()
+def doctor() -> None:
+    """Look at everything the service needs, and say what to do about what is missing."""
+    with plain_errors():
+        from service.doctor import examine  # noqa: PLC0415
+
+        healthy = examine()
+    if not healthy:
+        raise typer.Exit(Exit.NOT_HEALTHY)
+
+
+@rules_app.command("list")
+def list_rules(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List every rule in force with its urgency, certainty and status."""
+    with plain_errors():
+        from service.catalogue import print_rules  # noqa: PLC0415
+
+        print_rules(as_json=as_json)
+
+
+@rules_app.command("show")
+def show_rule(name: Annotated[str, typer.Argument(help="Rule id, as in 'rules list'.")]) -> None:
+    """Show one rule: when it speaks, what it says, which numbers and sources it uses."""
+    with plain_errors():
+        from service.catalogue import print_rule  # noqa: PLC0415
+
+        print_rule(name)
+
+
+@rules_app.command("check")
+def check_rules(
+    packs: Annotated[list[Path] | None, typer.Argument(help="Folders of further packs.")] = None,
+    engine: EngineOption = None,
+) -> None:
+    """Check all packs and play every vignette against the combined rules."""
+    with plain_errors():
+        from service.catalogue import check_packs  # noqa: PLC0415
+
+        sound = check_packs(tuple(packs or ()), engine)
+    if not sound:
+        raise typer.Exit(Exit.FINDINGS_OPEN)
+
+
+@rules_app.command("claims")
+def list_claims() -> None:
+    """Show how each sentence of the source text is represented, and how sure it is."""
+    with plain_errors():
+        from service.catalogue import print_claims  # noqa: PLC0415
+
+        print_claims()
+
+
+@config_app.command("check")
+def check_config() -> None:
+    """Read all settings, packs and client profiles without serving."""
+    with plain_errors():
+        from service.doctor import print_settings  # noqa: PLC0415
+        from service.settings import Settings  # noqa: PLC0415
+
+        print_settings(Settings.read())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"{path}: {error.strerror}.") from None
+
+
+def _mount(name: str, module: str, attribute: str, help_text: str) -> None:
+    """Offer the commands of another module without importing it until one of them is called."""
+
+    @app.command(
+        name,
+        help=help_text,
+        add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )
+    def passed_on(context: typer.Context) -> None:
+        import importlib  # noqa: PLC0415
+
+        sub: typer.Typer = getattr(importlib.import_module(module), attribute)
+        command: Any = typer.main.get_command(sub)
+        with plain_errors():
+            command.main(args=context.args, prog_name=f"dekacard {name}", standalone_mode=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Looks at everything the service needs, and says what to do about what is missing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+from rich.markup import escape
+
+from rules.errors import DekacardError
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+State = Literal["good", "attention", "bad"]
+_SIGNS = {"good": "[green]good[/]     ", "attention": "[yellow]attention[/]", "bad": "[red]bad[/]      "}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at; ``remedy`` is the exact thing to do."""
+
+    state: State
+    what: str
+    remedy: str = ""
+
+
+def examine() -> bool:
+    """Print every finding; True when nothing is bad."""
+    console = Console(highlight=False, soft_wrap=True)
+    healthy = True
+    for look in (_python, _packages, _durable, _settings, _knowledge, _engines, _clients):
+        for finding in _guarded(look):
+            healthy = healthy and finding.state != "bad"
+            console.print(f"{_SIGNS[finding.state]} {escape(finding.what)}")
+            if finding.remedy:
+                console.print(f"           [bold]{escape(finding.remedy)}[/]")
+    return healthy
+
+
+def _guarded(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except DekacardError as error:
+        yield Finding("bad", str(error))
+
+
+def _python() -> Iterator[Finding]:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    if sys.version_info < (3, 11):  # noqa: UP036 - the doctor is asked where things do not fit
+        yield Finding("bad", f"Python {version}", "Use Python 3.11 or newer.")
+    else:
+        yield Finding("good", f"Python {version}")
+
+
+def _packages() -> Iterator[Finding]:
+    from importlib.metadata import packages_distributions  # noqa: PLC0415
+
+    from service.bootstrap import OWN_PACKAGES, foreign_files  # noqa: PLC0415
+
+    known = packages_distributions()
+    others = {
+        name: sorted(set(known.get(name, ())) - {"dekacard"})
+        for name in OWN_PACKAGES
+        if set(known.get(name, ())) - {"dekacard"}
+    }
+    foreign = foreign_files()
+    for name, owners in others.items():
+        yield Finding(
+            "bad",
+            f"the package {name!r} belongs to {', '.join(owners)} as well",
+            f"pip uninstall {' '.join(owners)}, then reinstall dekacard; or give dekacard its own environment.",
+        )
+    if foreign and not others:
+        yield Finding(
+            "bad",
+            f"files that dekacard did not bring lie in its packages: {', '.join(foreign[:3])}",
+            "pip install --force-reinstall dekacard, in an environment of its own.",
+        )
+    if not others and not foreign:
+        yield Finding("good", "no other distribution uses the packages rules, fhir_adapter, service")
+
+
+def _durable() -> Iterator[Finding]:
+    from rules.driver import explain_import_error  # noqa: PLC0415
+
+    problem = explain_import_error()
+    if problem:
+        yield Finding("bad", "durable_rules cannot be imported", problem)
+    else:
+        yield Finding("good", "durable_rules is there")
+
+
+def _settings() -> Iterator[Finding]:
+    from service.settings import Settings  # noqa: PLC0415
+
+    settings = Settings.read()
+    yield Finding("good", f"settings: engine {settings.engine}, vitamin D bands {settings.profile}")
+
+
+def _knowledge() -> Iterator[Finding]:
+    from rules.rulebook import load_rulebook  # noqa: PLC0415
+    from service.settings import Settings  # noqa: PLC0415
+
+    settings = Settings.read()
+    book = load_rulebook(settings.packs, settings.pack_dirs)
+    today = datetime.now(UTC).date()
+    for pack in book.packs:
+        name = f"pack {pack.head.id} {pack.head.version}, {len(pack.rules)} rules"
+        if pack.head.status == "reviewed":
+            yield Finding("good", name)
+        else:
+            yield Finding("attention", f"{name}: {pack.head.status}, not signed by a named clinician")
+    overdue = sorted(name for name, card in book.cards.items() if card.review_due < today)
+    if overdue:
+        yield Finding(
+            "attention",
+            f"past their review date: {', '.join(overdue)}",
+            "Have the sources read again, then set reviewed and review_due.",
+        )
+
+
+def _engines() -> Iterator[Finding]:
+    from rules.driver import explain_import_error  # noqa: PLC0415
+    from service.bootstrap import build_engine, warm_up  # noqa: PLC0415
+    from service.settings import Settings  # noqa: PLC0415
+
+    names = ("compiled",) if explain_import_error() else ("durable", "compiled")
+    for name in names:
+        settings = Settings.read(engine=name)
+        engine = build_engine(settings)
+        warm_up(engine, settings.profile, datetime.now(UTC))
+        engine.close()
+        yield Finding("good", f"engine {name}: every rule compiles, a patient without data is evaluated")
+
+
+def _clients() -> Iterator[Finding]:
+    from service.settings import Settings  # noqa: PLC0415
+
+    settings = Settings.read()
+    if settings.clients is None:
+        yield Finding(
+            "attention",
+            "no client profiles: only 'dekacard serve --dev' will start",
+            "Write one with 'dekacard clients new', and set DEKACARD_CLIENTS to its folder.",
+        )
+        return
+    from service.cds_hooks.clients import ClientRegistry  # noqa: PLC0415
+
+    registry = ClientRegistry.load(settings.clients)
+    for profile in registry.profiles:
+        drafts = "accepts drafts" if profile.rules.accept_draft else "reviewed rules only"
+        yield Finding("good", f"client {profile.id}: rules {profile.rules.mode}, {drafts}")
+
+
+def print_settings(settings: Settings) -> None:
+    """Print every setting in force, then read packs and client profiles once."""
+    console = Console(highlight=False, soft_wrap=True)
+    for name in sorted(type(settings).model_fields):
+        console.print(f"DEKACARD_{name.upper()} = {escape(str(getattr(settings, name)))}")
+    from service.bootstrap import build_engine, warm_up  # noqa: PLC0415
+
+    engine = build_engine(settings)
+    warm_up(engine, settings.profile, datetime.now(UTC))
+    engine.close()
+    if settings.clients is not None:
+        from service.cds_hooks.clients import ClientRegistry  # noqa: PLC0415
+
+        ClientRegistry.load(settings.clients)
+    console.print("[green]Settings, packs and profiles can be used.[/]")

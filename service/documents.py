@@ -1,0 +1,86 @@
+"""From a JSON document to cases: a CDS Hooks request, a Bundle of one or many patients, a single resource."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from fhir_adapter.bundles import group_by_patient, resources_in
+from rules.errors import RequestError
+from service.bootstrap import zone_of
+from service.cds_hooks.contexts import read_hook_call
+from service.cds_hooks.prefetch import supply_of
+from service.review import Case
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+# Which resource types show that a source was part of a document at all.
+TYPES_OF_SOURCE: Final[Mapping[str, frozenset[str]]] = {
+    "patient": frozenset({"Patient"}),
+    "medication-statements": frozenset({"MedicationStatement"}),
+    "medication-requests": frozenset({"MedicationRequest", "MedicationOrder"}),
+    "labs-25ohd": frozenset({"Observation"}),
+    "labs-inr": frozenset({"Observation"}),
+    "labs-minerals": frozenset({"Observation"}),
+    "labs-kidney": frozenset({"Observation"}),
+    "conditions": frozenset({"Condition"}),
+    "procedures": frozenset({"Procedure"}),
+    "goals": frozenset({"Goal"}),
+    "orders": frozenset({"ServiceRequest", "ProcedureRequest"}),
+    "diet": frozenset({"Observation", "NutritionIntake"}),
+}
+NOT_IN_DOCUMENT: Final = "not part of the document"
+
+
+def cases_in(document: Any, settings: Settings) -> Iterator[Case]:
+    """Every patient of the document as a case; patients of a Bundle by id.
+
+    A resource type that does not occur counts as not read: nobody said that it was searched.
+
+    Raises:
+        RequestError: the document is neither a hook request nor FHIR.
+    """
+    if isinstance(document, dict) and "hook" in document:
+        yield _case_of_call(document, settings)
+        return
+    resources = resources_in(document)
+    if not resources:
+        raise RequestError("The file is neither a CDS Hooks request nor a FHIR resource or Bundle.")
+    unread = unread_sources(resources)
+    for patient_id, own in sorted(group_by_patient(resources).items()):
+        yield Case(
+            resources=own,
+            patient_id=patient_id,
+            profile=settings.profile,
+            verbosity=settings.verbosity,
+            zone=zone_of(settings),
+            unread=unread,
+        )
+
+
+def unread_sources(resources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Sources of which the document holds no resource at all."""
+    present = {str(resource.get("resourceType")) for resource in resources}
+    return {
+        source: NOT_IN_DOCUMENT
+        for source, types in TYPES_OF_SOURCE.items()
+        if present.isdisjoint(types)
+    }
+
+
+def _case_of_call(document: dict[str, Any], settings: Settings) -> Case:
+    call = read_hook_call(document)
+    supply = supply_of(call)
+    return Case(
+        resources=supply.resources,
+        patient_id=call.patient_id,
+        drafts=call.drafts,
+        selections=call.selections,
+        hook=call.hook,
+        profile=settings.profile,
+        verbosity=settings.verbosity,
+        zone=zone_of(settings),
+        unread=supply.unread,
+        user=call.user_id,
+    )

@@ -1,0 +1,148 @@
+"""Runs the server processes, and starts a new one when one dies: a native crash costs only what was in flight."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import socket
+import time
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from service.cds_hooks.loopback import is_loopback
+from service.settings import Settings, SettingsRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = logging.getLogger("dekacard.serving")
+_LOOK_EVERY = 0.1  # seconds between looks at the workers
+_FAST_DEATH = 2.0  # seconds: a worker that lived shorter than this could not start
+_MOST_FAST_DEATHS = 5
+
+
+def serve(settings: Settings) -> None:
+    """Serve until interrupted.
+
+    Raises:
+        SettingsRefused: neither client profiles nor development mode, or development mode off loopback.
+        DekacardError: anything else that a worker would refuse, found before the first one starts.
+    """
+    refuse_open_doors(settings)
+    from service.bootstrap import assemble  # noqa: PLC0415 - the YAML of the packs
+
+    assemble(settings).engine.close()  # whatever is wrong is said once, here
+    listening = listen(settings.host, settings.port)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    host, port = listening.getsockname()[:2]
+    _log.info("serving on http://%s:%s with %s worker(s)", host, port, settings.workers)
+    Supervisor(settings.workers, lambda: run_worker(settings, listening)).run()
+
+
+def refuse_open_doors(settings: Settings) -> None:
+    """Refuse to serve without callers' identities, except on this machine in development mode."""
+    if settings.dev and not is_loopback(settings.host):
+        raise SettingsRefused(
+            f"--dev listens on a loopback address only, not on {settings.host!r}.",
+        )
+    if settings.clients is None and not settings.dev:
+        raise SettingsRefused(
+            "No client profiles: set DEKACARD_CLIENTS to their folder, or use --dev on this machine only."
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket that all workers share.
+
+    Raises:
+        SettingsRefused: the address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise SettingsRefused(f"Cannot listen on {host}:{port}: {error.strerror}.") from None
+    listening.listen(1024)
+    listening.set_inheritable(True)
+    return listening
+
+
+def run_worker(settings: Settings, listening: socket.socket) -> None:
+    """One server process, until it is told to stop."""
+    import uvicorn  # noqa: PLC0415 - only in a worker
+
+    from service.app import create_app  # noqa: PLC0415
+
+    config = uvicorn.Config(
+        create_app(settings),
+        log_level=settings.log_level,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=True,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+class Supervisor:
+    """Keeps a number of workers alive; also a single one, so that a crash is never the end of the service."""
+
+    def __init__(self, workers: int, work: Callable[[], None]) -> None:
+        self._work = work
+        self._wanted = workers
+        self._context = multiprocessing.get_context("fork")
+        self._running: dict[int, tuple[BaseProcess, float]] = {}
+        self._stopping = False
+        self._fast_deaths = 0
+        self.restarts = 0
+
+    def run(self) -> None:
+        """Start the workers and replace each that ends, until a signal says stop."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        for place in range(self._wanted):
+            self._start(place)
+        while not self._stopping:
+            time.sleep(_LOOK_EVERY)
+            self._look()
+        for process, _ in self._running.values():
+            process.terminate()
+        for process, _ in self._running.values():
+            process.join(timeout=10)
+            if process.is_alive():
+                process.kill()
+
+    def _start(self, place: int) -> None:
+        process = self._context.Process(target=self._run_worker, name=f"worker-{place}")
+        process.start()
+        self._running[place] = (process, time.monotonic())
+
+    def _run_worker(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        self._work()
+
+    def _look(self) -> None:
+        for place, (process, since) in list(self._running.items()):
+            if process.is_alive() or self._stopping:
+                continue
+            process.join()
+            self.restarts += 1
+            lived = time.monotonic() - since
+            _log.error(
+                "worker %s ended with %s after %.1f s; restart %s", place, process.exitcode, lived, self.restarts
+            )
+            self._fast_deaths = self._fast_deaths + 1 if lived < _FAST_DEATH else 0
+            if self._fast_deaths >= _MOST_FAST_DEATHS:
+                _log.critical("workers keep ending at once; giving up")
+                self._stopping = True
+                return
+            self._start(place)
+
+    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self._stopping = True
