@@ -41,6 +41,14 @@ class Concluder:
         self._rulebook = rulebook
         self._wording = Wording(rulebook)
         self._consults = {name: _consulted(rule) for name, rule in rulebook.rules.items()}
+        self._cited = {
+            key: Citation(key=key, label=held.label, url=held.address, verified=held.verified)
+            for key, held in rulebook.citations.items()
+        }
+        self._reasons = {
+            name: tuple(self._reason(code) for code in card.override_reasons)
+            for name, card in rulebook.cards.items()
+        }
 
     def consults(self, rule: Rule) -> frozenset[str]:
         """Names of the parameters in the conditions of a rule."""
@@ -113,7 +121,7 @@ class Concluder:
             parameters=parameters,
             citations=self._citations(card, parameters),
             suggestions=tuple(self._suggestions(card, about, because, bindings, evidence)),
-            override_reasons=tuple(self._reason(code) for code in card.override_reasons),
+            override_reasons=self._reasons[name],
             missing=tuple(dict.fromkeys(words for finding in chain for words in finding.missing)),
             fingerprint=self._fingerprint(card, about, bindings),
             review_due=card.review_due,
@@ -134,11 +142,7 @@ class Concluder:
         self, card: CardModel, parameters: Sequence[ParameterUse]
     ) -> tuple[Citation, ...]:
         keys = dict.fromkeys((*card.cites, *(one.cite for one in parameters if one.cite)))
-        return tuple(
-            Citation(key=key, label=held.label, url=held.address, verified=held.verified)
-            for key in keys
-            for held in (self._rulebook.citations[key],)
-        )
+        return tuple(self._cited[key] for key in keys)
 
     def _suggestions(
         self,
@@ -230,9 +234,5 @@ def _drafts_below(reasons: Iterable[Fact | Finding]) -> Iterator[str]:
 
 
 def _unique(reasons: Iterable[Any]) -> tuple[Any, ...]:
-    """Without repeats, in order; facts and findings are compared by value."""
-    kept: list[Any] = []
-    for reason in reasons:
-        if reason not in kept:
-            kept.append(reason)
-    return tuple(kept)
+    """Without repeats, in order; the same fact or finding is always the same object here."""
+    return tuple({id(reason): reason for reason in reasons}.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
@@ -54,6 +54,10 @@ class Engine:
         self._matchers: dict[tuple[object, ...], tuple[Matcher, Program]] = {}
         self._concluder = Concluder(rulebook)
         self._plan = Plan(rulebook)
+        self._days = {
+            name: tuple(field for field, spec in fields.items() if spec.kind == "day")
+            for name, fields in rulebook.finding_fields.items()
+        }
         self._packs = rulebook.digests
         self._software = software_version()
 
@@ -127,45 +131,68 @@ class Engine:
         self, evidence: Evidence, matcher: Matcher, program: Program, failures: list[RuleFailure]
     ) -> list[Recommendation]:
         context = evidence.context
-        bound: list[Fact | Finding] = [evidence.patient, context, *evidence.all_findings()]
+        bound: list[Fact | Finding] = []
+        items: list[Item] = []
+        fresh: Iterable[Fact | Finding] = (
+            evidence.patient,
+            context,
+            *evidence.all_findings(),
+        )
         conclusions: list[Conclusion] = []
         for stratum in range(program.strata):
-            items = [_item(one) for one in bound]
+            for one in fresh:
+                item = self._item(one, program)
+                if item is not None:
+                    bound.append(one)
+                    items.append(item)
             for name, places in matcher.match(items, stratum):
                 rule = self.rulebook.rules[name]
                 if not self._concluder.speaks(name, context):
                     continue
+                aliases = program.aliases(name)
                 case = SimpleNamespace(
-                    **dict(
-                        zip(program.aliases(name), (bound[place] for place in places), strict=True)
-                    )
+                    **dict(zip(aliases, (bound[place] for place in places), strict=True))
                 )
                 try:
                     outcome = rule.conclude(case)
-                    if outcome is not None:
-                        conclusions.append(Conclusion(rule, outcome, vars(case)))
                 except Exception as error:  # noqa: BLE001 - recorded; the others still speak
-                    failures.append(
-                        RuleFailure(rule=name, version=self._version(name), error=_describe(error))
-                    )
+                    failures.append(self._failure(name, error))
+                    continue
+                if outcome is not None:
+                    conclusions.append(Conclusion(rule, outcome, vars(case)))
+            fresh = ()
             if stratum + 1 < program.strata:
-                for inferred in self._concluder.infer(conclusions, evidence):
-                    evidence.add(inferred)
-                    bound.append(inferred)
+                inferred = tuple(self._concluder.infer(conclusions, evidence))
+                for finding in inferred:
+                    evidence.add(finding)
+                fresh = inferred
         fired: list[Recommendation] = []
         for group in self._concluder.group(conclusions):
             try:
                 fired.append(self._concluder.recommend(group, evidence))
             except Exception as error:  # noqa: BLE001 - recorded; the others still speak
-                name = group[0].rule.name
-                failures.append(
-                    RuleFailure(rule=name, version=self._version(name), error=_describe(error))
-                )
+                failures.append(self._failure(group[0].rule.name, error))
         return fired
 
-    def _version(self, name: str) -> str:
+    def _item(self, one: Fact | Finding, program: Program) -> Item | None:
+        """What the matcher sees of a fact or finding; ``None`` when no rule looks at its kind."""
+        if not isinstance(one, Finding):
+            kind = type(one).__name__.lower()
+            fields = _ITEM_FIELDS[kind]
+            return Item(kind, {field: getattr(one, field) for field in fields})
+        kind = "finding:" + one.name
+        if kind not in program.kinds:
+            return None
+        values: dict[str, object] = {"about": one.about, **one.values}
+        for field in self._days[one.name]:
+            day = one.values.get(field)
+            if isinstance(day, date):
+                values[field] = day.isoformat()
+        return Item(kind, values)
+
+    def _failure(self, name: str, error: Exception) -> RuleFailure:
         card = self.rulebook.cards.get(name)
-        return card.version if card else ""
+        return RuleFailure(rule=name, version=card.version if card else "", error=_describe(error))
 
     # Preparation -----------------------------------------------------------------------------------------------
 
@@ -214,20 +241,6 @@ def _build(name: MatcherName, program: Program) -> Matcher:
 
         return DurableMatcher(program)
     raise EngineError(f"there is no matcher {name!r}; choose durable or compiled.")
-
-
-def _item(one: Fact | Finding) -> Item:
-    if isinstance(one, Finding):
-        values = {
-            field: value.isoformat() if isinstance(value, date) else value
-            for field, value in one.values.items()
-        }
-        return Item(f"finding:{one.name}", {"about": one.about, **values})
-    kind = type(one).__name__.lower()
-    fields = _ITEM_FIELDS[kind]
-    return Item(
-        kind, {field: getattr(one, field) for field in fields if getattr(one, field) is not None}
-    )
 
 
 _ITEM_FIELDS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +25,6 @@ from rules.facts import (
 if TYPE_CHECKING:
     from rules.in_force import KnowledgeInForce
 
-_PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
-    "text": (str,),
-    "name": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "day": (date,),
-}
-
 
 class Evidence:
     """Facts and findings of one patient on one day; derivations read it and return more findings."""
@@ -51,6 +42,9 @@ class Evidence:
         self._findings: dict[str, list[Finding]] = {}
         self._uses_by_class: dict[str, list[MedicationUse]] = {}
         self._labs_by_measure: dict[str, list[LabResult]] = {}
+        self._conditions_by_problem: dict[str, list[Condition]] = {}
+        for condition in facts.conditions:
+            self._conditions_by_problem.setdefault(condition.problem, []).append(condition)
         for use in facts.uses:
             for name in use.classes:
                 self._uses_by_class.setdefault(name, []).append(use)
@@ -75,9 +69,7 @@ class Evidence:
 
     def conditions_of(self, problem: str) -> tuple[Condition, ...]:
         """Entries of the problem list for one problem, whatever their status."""
-        return tuple(
-            condition for condition in self.facts.conditions if condition.problem == problem
-        )
+        return tuple(self._conditions_by_problem.get(problem, ()))
 
     def procedures_of(self, procedure: str) -> tuple[Procedure, ...]:
         """Completed procedures of one kind."""
@@ -135,7 +127,7 @@ class Evidence:
 
     def has_all(self, names: Iterable[str]) -> bool:
         """Tell whether at least one finding stands under each name."""
-        return all(name in self._findings for name in names)
+        return self._findings.keys() >= set(names)
 
     def all_findings(self) -> tuple[Finding, ...]:
         """Every finding made so far."""
@@ -163,25 +155,26 @@ class Evidence:
         declared = self.knowledge.finding_fields(name)
         kept: dict[str, Scalar | date] = {}
         for field, value in values.items():
-            kind = declared.get(field)
-            if kind is None:
+            spec = declared.get(field)
+            if spec is None:
                 raise FactError(
                     f"finding {name!r} has no field {field!r}; declare it in findings.yaml."
                 )
             if value is None:
-                if not kind.optional:
+                if not spec.optional:
                     raise FactError(
                         f"finding {name!r}: field {field!r} is not optional but unknown."
                     )
-                continue
-            if not isinstance(value, _PYTHON_TYPES[kind.kind]) or (
-                isinstance(value, bool) is not (kind.kind == "boolean")
-            ):
-                raise FactError(f"finding {name!r}: field {field!r} is no {kind.kind}.")
-            kept[field] = round(float(value), 6) if kind.kind == "number" else value  # type: ignore[arg-type]
-        for field, kind in declared.items():
-            if not kind.optional and field not in kept:
-                raise FactError(f"finding {name!r}: field {field!r} is missing.")
+            elif type(value) not in spec.types:
+                raise FactError(f"finding {name!r}: field {field!r} is no {spec.kind}.")
+            elif spec.kind == "number":
+                kept[field] = round(float(value), 6)  # type: ignore[arg-type]
+            else:
+                kept[field] = value
+        if len(kept) < len(declared):
+            for field, spec in declared.items():
+                if not spec.optional and field not in kept:
+                    raise FactError(f"finding {name!r}: field {field!r} is missing.")
         return Finding(
             name=name, about=about, values=kept, because=tuple(because),
             parameters=tuple(parameters), missing=tuple(missing),

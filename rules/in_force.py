@@ -13,12 +13,29 @@ if TYPE_CHECKING:
     from rules.rulebook import Rulebook
 
 
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "name": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "day": (date,),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
     """The declared type of one field of a finding."""
 
     kind: str
     optional: bool
+    types: tuple[type, ...]
+
+    @classmethod
+    def of(cls, declared: str) -> FieldSpec:
+        """Read ``number?`` and the like."""
+        kind = declared.rstrip("?")
+        return cls(kind, declared.endswith("?"), _PYTHON_TYPES[kind])
 
 
 class KnowledgeInForce:

@@ -63,10 +63,7 @@ class Rulebook:
                     self.rules[rule.name] = rule
         self.derivations: tuple[Derivation, ...] = self._order_derivations()
         self.finding_fields: dict[str, dict[str, FieldSpec]] = {
-            name: {
-                field: FieldSpec(kind.rstrip("?"), kind.endswith("?"))
-                for field, kind in model.fields.items()
-            }
+            name: {field: FieldSpec.of(kind) for field, kind in model.fields.items()}
             for name, model in self.findings.items()
         }
         self.vocabulary: Vocabulary = load_vocabulary(

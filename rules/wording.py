@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rules.errors import KnowledgeError
@@ -56,24 +57,25 @@ class Wording:
         Raises:
             KnowledgeError: a placeholder names nothing the rule has bound.
         """
-
-        def words(match: re.Match[str]) -> str:
-            alias, field = match.group(1), match.group(2)
-            if alias not in bindings:
-                raise KnowledgeError(f"{{{match.group(0)}}} names nothing that the rule binds.")
-            return self.field(bindings[alias], field) if field else self.subject(bindings[alias])
-
-        return PLACEHOLDER.sub(words, template)
+        words: list[str] = []
+        for literal, alias, field in _parts(template):
+            words.append(literal)
+            if not alias:
+                continue
+            bound = bindings.get(alias)
+            if bound is None:
+                raise KnowledgeError(f"{{{alias}}} names nothing that the rule binds.")
+            words.append(self.field(bound, field) if field else self.subject(bound))
+        return "".join(words)
 
     def say_finding(self, finding: Finding) -> str:
         """The sentence of a finding, with its values."""
-        model = self._rulebook.findings[finding.name]
-
-        def words(match: re.Match[str]) -> str:
-            name = match.group(1)
-            return self.subject(finding) if name == "about" else self.field(finding, name)
-
-        return PLACEHOLDER.sub(words, model.says)
+        words: list[str] = []
+        for literal, field, _ in _parts(self._rulebook.findings[finding.name].says):
+            words.append(literal)
+            if field:
+                words.append(self.field(finding, field))
+        return "".join(words)
 
     def say(self, reason: Fact | Finding) -> str:
         """One sentence for a fact or a finding."""
@@ -102,7 +104,8 @@ class Wording:
         if field not in reason.values:
             return model.absent.get(field, "not recorded")
         unit = model.units.get(field, "")
-        if unit.startswith("{"):  # the unit stands in another field: a result prints as it was reported
+        # The unit may stand in another field: a result prints as it was reported
+        if unit.startswith("{"):
             unit = str(reason.values.get(unit.strip("{}"), ""))
         return self.value(reason.values[field], model.fields[field].rstrip("?"), unit)
 
@@ -147,6 +150,17 @@ class Wording:
                 values = describe(fact, self)
                 return _fill_optional(self._facts[name], values)
         raise KnowledgeError(f"no sentence for a fact of type {type(fact).__name__}.")
+
+
+@lru_cache(maxsize=4_096)
+def _parts(template: str) -> tuple[tuple[str, str, str], ...]:
+    """A template as (literal, alias, field) in a row; the last literal has no alias behind it."""
+    parts: list[tuple[str, str, str]] = []
+    end = 0
+    for match in PLACEHOLDER.finditer(template):
+        parts.append((template[end : match.start()], match.group(1), match.group(2) or ""))
+        end = match.end()
+    return (*parts, (template[end:], "", ""))
 
 
 def _fill_optional(template: str, values: Mapping[str, str | None]) -> str:
