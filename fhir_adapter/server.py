@@ -61,6 +61,18 @@ class FetchResult:
     reason: str = ""
     pages: int = 0
 
+    @property
+    def resources(self) -> tuple[dict[str, Any], ...]:
+        """The resources of the answer; what a server only says about its search is left out."""
+        if self.value is None:
+            return ()
+        if self.value.get("resourceType") != "Bundle":
+            return (self.value,)
+        found = (e.get("resource") for e in self.value.get("entry") or () if isinstance(e, dict))
+        return tuple(
+            r for r in found if isinstance(r, dict) and r.get("resourceType") != "OperationOutcome"
+        )
+
 
 class _Stop(Exception):
     def __init__(self, reason: str) -> None:

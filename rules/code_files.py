@@ -79,6 +79,16 @@ class MeasureEntry(_Entry, frozen=True, kw_only=True):
     basis: Basis | None = None
 
 
+class ProductToOrder(_Entry, frozen=True, kw_only=True):
+    """The product that a draft prescription of one amount names."""
+
+    ingredient: str
+    amount: float
+    system: str
+    code: str
+    display: str
+
+
 class DrugCode(_Entry, frozen=True, kw_only=True):
     """What a drug code contains; strengths are per piece, or per mL."""
 
@@ -274,6 +284,8 @@ class CodeFile(_Entry, frozen=True, kw_only=True):
     result_names: dict[str, tuple[str, ...]] = {}
     problem_names: dict[str, tuple[str, ...]] = {}
     code_lists: tuple[CodeList, ...] = ()
+    products_to_order: tuple[ProductToOrder, ...] = ()
+    order_category: Coded | None = None
     dose_units: DoseUnits | None = None
     substances: tuple[Substance, ...] = ()
     never_assumed_daily: tuple[NeverDaily, ...] = ()
@@ -296,8 +308,8 @@ _MERGED = (
     "problem_names",
     "routes",
 )
-_LISTED = ("names", "not_ours", "code_lists", "substances", "never_assumed_daily")
-_ONCE = ("dose_units", "label_tolerance", "reversal", "forms", "timing")
+_LISTED = ("names", "not_ours", "code_lists", "substances", "never_assumed_daily", "products_to_order")
+_ONCE = ("order_category", "dose_units", "label_tolerance", "reversal", "forms", "timing")
 
 
 def read_code_files(folders: Iterable[Path]) -> tuple[CodeFile, dict[int, str]]:

@@ -177,6 +177,13 @@ class Vocabulary:
         entry = self.measures.get(measure)
         return entry.order if entry else None
 
+    def product_code(self, ingredient: str, amount: float | None) -> Coded | None:
+        """The product that a draft of this amount names, if one is listed."""
+        for one in self.content.products_to_order:
+            if one.ingredient == ingredient and one.amount == amount:
+                return Coded(system=one.system, code=one.code, display=one.display)
+        return None
+
     def codes_of(self, measure: str) -> tuple[tuple[str, str], ...]:
         """Every (system, code) that a measure is recognised by, sorted; for search filters."""
         return tuple(
