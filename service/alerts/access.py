@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from rules.errors import NotTrusted, RequestError
 from service import audit
@@ -154,7 +154,7 @@ def bearer_of(database: Database, header: str | None, now: datetime) -> Bearer:
     return Bearer(tenant=row.tenant, account=row.account, role=row.role)
 
 
-def _objection(row: Row[Any] | None, now: int) -> str:
+def _objection(row: Any, now: int) -> str:
     if row is None:
         return "unknown token"
     if row.revoked is not None:

@@ -67,7 +67,7 @@ def api_router(
         )
 
     @router.get("/alerts", summary="The worklist, one page")
-    def list_alerts(
+    def list_alerts(  # noqa: PLR0913, PLR0917  each is a query parameter
         bearer: Annotated[Any, Depends(allowed("see-alerts"))],
         view: Literal["todo", "all-open", "closed", "everything"] = "todo",
         rule: str = "",

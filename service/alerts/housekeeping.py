@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Exists, select
 
 from service import audit
 from service.alerts import models
@@ -134,7 +134,7 @@ def _remove_some_alerts(connection: Connection, before: int) -> int:
     return len(rows)
 
 
-def _has_event_since(before: int):  # type: ignore[no-untyped-def]  # noqa: ANN202  a SQLAlchemy expression
+def _has_event_since(before: int) -> Exists:
     event, alert = models.event, models.alert
     return (
         select(event.c.id)
@@ -161,13 +161,3 @@ def _trim_audit(connection: Connection, keyring: Keyring, before: int, now: date
         total += gone
     _permit(connection, "audit", None)
     return total
-
-
-def oldest_open(connection: Connection, tenant: str) -> int | None:
-    """When the oldest open alert was first seen (microseconds)."""
-    table = models.alert
-    return connection.scalar(
-        select(func.min(table.c.first_seen)).where(
-            table.c.tenant == tenant, table.c.state.in_(sorted(OPEN))
-        )
-    )

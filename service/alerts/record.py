@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from service.alerts.recorder import SpoolRecorder
 from service.alerts.values import RecordOptions
 
 if TYPE_CHECKING:
+    from rules.rulebook import Rulebook
     from service.alerts.database import Database
     from service.alerts.drainer import Drainer
     from service.alerts.outbox import Post
@@ -52,6 +54,7 @@ class Record(SpoolRecorder):
         self._stop = threading.Event()
         self._keeper: threading.Thread | None = None
         self._drainer: Drainer | None = None
+        self._rulebooks: list[Rulebook] = []
 
     @property
     def database(self) -> Database:
@@ -68,6 +71,11 @@ class Record(SpoolRecorder):
         from service.alerts.store import Store as Opened
 
         return Opened(self.database, self.keyring)
+
+    def keep_packs(self, rulebook: Rulebook) -> None:
+        """Archive these packs by their digests, so that what they said can be replayed; done in the background."""
+        with self._database_lock:
+            self._rulebooks.append(rulebook)
 
     def start(self) -> None:
         """Begin to move lines into the store, in the background; call it once, after any fork."""
@@ -93,7 +101,9 @@ class Record(SpoolRecorder):
             return
         drainer.start()
         last_heads = 0.0
+        self._archive_packs()
         while not self._stop.wait(min(_HOUSE_SECONDS, 1.0)):
+            self._archive_packs()
             if not drainer.is_mine:
                 continue
             last_heads = self._round(last_heads)
@@ -113,6 +123,19 @@ class Record(SpoolRecorder):
             else:
                 return True
         return False
+
+    def _archive_packs(self) -> None:
+        from service.pack_archive import archive  # noqa: PLC0415
+
+        while self._rulebooks:
+            waiting = self._rulebooks[0]
+            try:
+                self.database.write(partial(archive, rulebook=waiting, now=self._clock()))
+            except Exception as error:  # noqa: BLE001  the next round tries again
+                _log.error("packs could not be archived yet (%s)", type(error).__name__)  # noqa: TRY400
+                return
+            with self._database_lock:
+                self._rulebooks.pop(0)
 
     def _round(self, last_heads: float) -> float:
         from service.alerts.housekeeping import close_stale_drafts
