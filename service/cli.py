@@ -226,6 +226,15 @@ def _mount(name: str, module: str, attribute: str, help_text: str) -> None:
             command.main(args=context.args, prog_name=f"dekacard {name}", standalone_mode=True)
 
 
+_mount(
+    "conformance",
+    "service.conformance.cli",
+    "app",
+    "Check any CDS Hooks service against the specification and its known clients.",
+)
+_mount("clients", "service.clients_cli", "app", "Client profiles: make one, check them, mint a token.")
+
+
 def main() -> None:
     """Run the command line."""
     app()
