@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from rules.naming import fold
-from rules.vocabulary import DoseUnit, Vocabulary
+from rules.units import DoseUnit
+from rules.vocabulary import Vocabulary
 
 NUMBER = (
     r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+(?:,\d+)?|\d{1,3}(?:[ ']000)+"

@@ -52,7 +52,9 @@ def read_prefetch(value: Any = MISSING) -> Prefetched:
         return Prefetched(PrefetchState.FAILED if failed else PrefetchState.HINT)
     if kind != "Bundle":
         known = isinstance(kind, str) and kind
-        return Prefetched(PrefetchState.DATA, (value,)) if known else Prefetched(PrefetchState.FAILED)
+        return (
+            Prefetched(PrefetchState.DATA, (value,)) if known else Prefetched(PrefetchState.FAILED)
+        )
     return _of_bundle(value)
 
 
@@ -64,7 +66,11 @@ def _of_bundle(bundle: Resource) -> Prefetched:
         if (one := mapping(entry.get("resource"))).get("resourceType") == "OperationOutcome"
     ]
     link = next(
-        (text(one.get("url")) for one in mappings(bundle.get("link")) if one.get("relation") == "next"),
+        (
+            text(one.get("url"))
+            for one in mappings(bundle.get("link"))
+            if one.get("relation") == "next"
+        ),
         "",
     )
     if any(_is_failure(one) for one in outcomes):
@@ -207,5 +213,9 @@ def _referred(own: Iterable[Resource], shared: Iterable[Resource]) -> Iterator[R
     tails = {"/".join(target.split("/")[-2:]) for target in wanted} | wanted
     for medication in shared:
         identity = text(medication.get("id"))
-        if tails & {f"Medication/{identity}", f"urn:uuid:{identity}", text(medication.get("fullUrl"))}:
+        if tails & {
+            f"Medication/{identity}",
+            f"urn:uuid:{identity}",
+            text(medication.get("fullUrl")),
+        }:
             yield medication

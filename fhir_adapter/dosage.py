@@ -20,7 +20,8 @@ from fhir_adapter.elements import (
 from fhir_adapter.lens import Lens
 from fhir_adapter.timing import read_timing
 from rules.naming import fold
-from rules.vocabulary import DoseUnit, Vocabulary
+from rules.units import DoseUnit
+from rules.vocabulary import Vocabulary
 
 _NOTHING = WordedDose()
 _PREFERRED = ("ordered", "calculated")

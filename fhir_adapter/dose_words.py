@@ -103,7 +103,7 @@ class DoseWords:
         self._weekday = re.compile(word.format(alternatives(timing.weekdays)))
         self._time_of_day = re.compile(word.format(alternatives(timing.times_of_day)))
         self._each = re.compile(r"\s?(?:{})\s?".format(alternatives([*timing.each, "x", "*"])))
-        self._each_after = re.compile(r"[\s)]*(?:{}){}".format(alternatives(timing.each), end))
+        self._each_after = re.compile(rf"[\s)]*(?:{alternatives(timing.each)}){end}")
 
     def read(self, words: str) -> WordedDose:
         """Read one dosage text."""

@@ -12,7 +12,7 @@ Resource = dict[str, Any]
 def items(value: Any) -> list[Any]:
     """The element as a list: a single value where a list is due counts as a list of one."""
     if value.__class__ is list:
-        return value  # type: ignore[no-any-return]
+        return value
     return [] if value is None else [value]
 
 
@@ -24,11 +24,11 @@ def mappings(value: Any) -> list[Resource]:
 def mapping(value: Any) -> Resource:
     """The element as one object: the first of a list, or an empty one."""
     if value.__class__ is dict:
-        return value  # type: ignore[no-any-return]
+        return value
     if value.__class__ is list:
         for item in value:
             if item.__class__ is dict:
-                return item  # type: ignore[no-any-return]
+                return item
     return {}
 
 

@@ -247,7 +247,7 @@ def _use(
     classes = vocabulary.classes(part.ingredient)
     single = any(dose.single for dose in doses)
     as_needed = any(dose.as_needed for dose in doses)
-    purposes = _purposes(record, classes, doses, lens) if "vitamin-k" in classes else ()
+    purposes = _purposes(record, doses, lens) if "vitamin-k" in classes else ()
     if _is_reversal(classes, route, regimen, lens, single=single, as_needed=as_needed):
         purposes = tuple(sorted({*purposes, "reversal"}))
     bounded = [dose.bounded_days for dose in doses if dose.bounded_days]
@@ -309,7 +309,7 @@ def _systemic(
 
 
 def _purposes(
-    record: Resource, classes: tuple[str, ...], doses: list[Dose], lens: Lens
+    record: Resource, doses: list[Dose], lens: Lens
 ) -> tuple[str, ...]:
     said = [dose.words for dose in doses if dose.words]
     said += notes_of(record)

@@ -113,7 +113,12 @@ class Draftsman:
             changed.pop("fullUrl", None)
             data = dict(action.data)
             if not data.get("keep_product"):
-                for key in ("medicationCodeableConcept", "medicationReference", "medication", "contained"):
+                for key in (
+                    "medicationCodeableConcept",
+                    "medicationReference",
+                    "medication",
+                    "contained",
+                ):
                     changed.pop(key, None)
                 changed.update(self._medication(data, version))
                 changed["dosageInstruction"] = [self._dosage(data, version)]

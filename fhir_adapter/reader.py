@@ -46,6 +46,10 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_KINDS = ("uses", "labs", "conditions", "procedures", "goals", "orders", "diets")
+_KNOWN = Proposal()
+
+
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What a record says, what of it could not be read, and how much was looked at.
 
@@ -98,18 +102,21 @@ def read(
     found = _sort(resources)
     proposed = _sort(drafts)
     medications = {**found.medications, **proposed.medications}
-    records = {**found.records, **proposed.records}
-    everything = [*records.values(), *found.nameless, *proposed.nameless]
+    earlier = [one for name, one in found.records.items() if name not in proposed.records]
     patients = {**found.patients, **proposed.patients}
+    proposals = [*proposed.records.values(), *proposed.nameless]
+    known = [*earlier, *found.nameless]
+    everything = [*known, *proposals]
     wanted = patient_id or _only_patient(patients, everything)
     subject = Subject(wanted, patients.values())
-    facts = _Facts(lens, subject, medications, alone=len(patients) < 2)  # noqa: PLR2004 - alone
+    facts = _Facts(lens, subject, medications)
     chosen = {one.partition("/_history/")[0] for one in selections if isinstance(one, str)}
-    for record in everything:
-        name = (text(record.get("resourceType")), text(record.get("id")))
-        draft = name in proposed.records if name[1] else any(record is d for d in proposed.nameless)
-        selected = draft and (not chosen or name_of(record) in chosen or name[1] in chosen)
-        facts.take(record, Proposal(draft=draft, selected=selected))
+    for record in known:
+        facts.take(record, _KNOWN)
+    for record in proposals:
+        selected = not chosen or name_of(record) in chosen or text(record.get("id")) in chosen
+        facts.take(record, Proposal(draft=True, selected=selected))
+    facts.take_unstated(alone=len(patients) <= 1)
     patient = _patient(patients.get(subject.id), subject.id, lens)
     if not wanted and everything:
         lens.gaps.append(
@@ -142,13 +149,17 @@ def _sort(resources: Sequence[dict[str, Any]]) -> _Sorted:
             continue
         kind = resource.get("resourceType")
         identity = resource.get("id")
-        if kind in _READ:
+        if kind.__class__ is not str or not kind:
+            found.unreadable += 1
+        elif kind in _READ:
             if identity.__class__ is str and identity:
-                key = (str(kind), identity.strip())
-                if key in records:
+                key = (kind, identity.strip())
+                earlier = records.get(key)
+                if earlier is None:
+                    records[key] = resource
+                else:
                     found.duplicates += 1
-                    resource = _newer(records[key], resource)
-                records[key] = resource
+                    records[key] = _newer(earlier, resource)
             else:
                 nameless.append(resource)
         elif kind == "Patient":
@@ -157,10 +168,8 @@ def _sort(resources: Sequence[dict[str, Any]]) -> _Sorted:
             found.patients[name] = _newer(known, resource) if known else resource
         elif kind == "Medication":
             _remember(found.medications, resource)
-        elif kind.__class__ is str and kind:
-            found.ignored += 1
         else:
-            found.unreadable += 1
+            found.ignored += 1
     return found
 
 
@@ -194,26 +203,36 @@ def _only_patient(patients: Mapping[str, Resource], everything: list[Resource]) 
 class _Facts:
     """Facts of one patient while they are gathered."""
 
-    def __init__(
-        self, lens: Lens, subject: Subject, medications: Mapping[str, Resource], *, alone: bool
-    ) -> None:
+    def __init__(self, lens: Lens, subject: Subject, medications: Mapping[str, Resource]) -> None:
         self._lens = lens
         self._subject = subject
         self._medications = medications
-        self._alone = alone
-        self._found: dict[str, list[Any]] = {
-            name: []
-            for name in ("uses", "labs", "conditions", "procedures", "goals", "orders", "diets")
-        }
+        self._unstated: list[tuple[Resource, Proposal]] = []
+        self._others = False
+        self._found: dict[str, list[Any]] = {name: [] for name in _KINDS}
 
     def take(self, record: Resource, proposal: Proposal) -> None:
-        """Read one record if it is the patient's; whatever goes wrong in it stays in it."""
+        """Read one record if it is the patient's; what names nobody waits until all were seen."""
         whose = self._subject.of(record) if self._subject.id else "other"
-        if whose == "other" or (whose == "unstated" and not self._alone):
-            self._lens.counts["of_other_patients" if whose == "other" else "of_nobody"] += 1
-            if whose == "unstated":
+        if whose == "own":
+            self._safely(record, proposal)
+        elif whose == "unstated":
+            self._unstated.append((record, proposal))
+        else:
+            self._others = True
+            self._lens.counts["of_other_patients"] += 1
+
+    def take_unstated(self, *, alone: bool) -> None:
+        """Records that name nobody are this patient's only if nobody else's were delivered with them."""
+        for record, proposal in self._unstated:
+            if alone and not self._others:
+                self._safely(record, proposal)
+            else:
+                self._lens.counts["of_nobody"] += 1
                 self._gap(record, "subject", "subject-not-stated", "It does not say whose it is.")
-            return
+
+    def _safely(self, record: Resource, proposal: Proposal) -> None:
+        """Whatever goes wrong in one record stays in it."""
         try:
             self._read(record, proposal)
         except Exception:  # noqa: BLE001 - one odd resource must not cost the others; it is reported

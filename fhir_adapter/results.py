@@ -23,7 +23,7 @@ from fhir_adapter.lens import Lens
 from fhir_adapter.moments import Moment, latest_day, moment, period
 from rules.code_files import ResultCode
 from rules.facts import Diet, LabResult
-from rules.vocabulary import LabUnit
+from rules.units import LabUnit
 
 _USABLE = frozenset({"final", "amended", "corrected"})
 _NO_FACT = frozenset({"entered-in-error", "cancelled"})

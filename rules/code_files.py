@@ -308,7 +308,14 @@ _MERGED = (
     "problem_names",
     "routes",
 )
-_LISTED = ("names", "not_ours", "code_lists", "substances", "never_assumed_daily", "products_to_order")
+_LISTED = (
+    "names",
+    "not_ours",
+    "code_lists",
+    "substances",
+    "never_assumed_daily",
+    "products_to_order",
+)
 _ONCE = ("order_category", "dose_units", "label_tolerance", "reversal", "forms", "timing")
 
 
@@ -318,7 +325,7 @@ def read_code_files(folders: Iterable[Path]) -> tuple[CodeFile, dict[int, str]]:
     Raises:
         KnowledgeError: a file has unknown keys or wrong types, or an entry stands twice.
     """
-    merged: dict[str, Any] = {name: {} for name in _MERGED} | {name: () for name in _LISTED}
+    merged: dict[str, Any] = {name: {} for name in _MERGED} | dict.fromkeys(_LISTED, ())
     places: dict[int, str] = {}
     for file in (file for folder in folders for file in sorted(folder.glob("*.yaml"))):
         try:

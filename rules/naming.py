@@ -61,10 +61,8 @@ class NameFinder:
         for hints, patterns, ids in self._patterns:
             if any(hint in folded for hint in hints):
                 for pattern in patterns:
-                    for match in self._compile(pattern).finditer(folded):
-                        found.append(Found(ids, match.start(), match.end()))
-        if len(found) < 2:
-            return tuple(found)
+                    matches = self._compile(pattern).finditer(folded)
+                    found += [Found(ids, match.start(), match.end()) for match in matches]
         found.sort(key=lambda one: (one.start - one.end, one.start))
         kept: list[Found] = []
         for one in found:
