@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rules.vignettes import Failure
 
 
-class StoryEndedOtherwise(Exception):  # noqa: N818 - it is no error but an answer
+class StoryEndedOtherwise(Exception):
     """A story did not end as told."""
 
     def __init__(self, failure: Failure) -> None:
