@@ -108,6 +108,31 @@ def test_the_block_runs_as_it_stands(block):
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+def test_the_card_in_readme_is_what_the_command_prints():
+    (shown,) = [b for b in RUN_HERE if "explain" in b.text]
+    run = subprocess.run(
+        ["bash", "-c", shown.text],
+        cwd=ROOT,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    printed = _words(run.stdout)
+    page = (ROOT / "README.md").read_text()
+    (card,) = re.findall(r"<!-- output of the block above.*?```text\n(.*?)```", page, re.DOTALL)
+    position = 0
+    for part in card.split("...\n"):
+        found = printed.find(_words(part), position)
+        assert found >= 0, f"not printed, or not in this order: {part}"
+        position = found + 1
+
+
+def _words(text: str) -> str:
+    """The words alone: how wide the terminal is, and how it draws a box, is no part of a card."""
+    return " ".join(re.sub(r"[^\w\s.,;:()\[\]/“”'-]", " ", text).split())
+
+
 def test_the_flags_of_the_engine_are_the_same_wherever_they_are_written():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     flags = settings["tool"]["uv"]["extra-build-variables"]["durable-rules"]["CPPFLAGS"]
