@@ -1,5 +1,7 @@
 """Rules become a program, or are refused with the place and with what to write instead."""
 
+import math
+
 import pytest
 
 from rules.authoring import (
@@ -115,15 +117,15 @@ REFUSED = {
     "text against a number": (lambda: [c.x << finding("vka") & (m.days == "5")], "does not fit"),
     "a number against text": (lambda: [c.x << finding("vka") & (m.about == 5)], "does not fit"),
     "a yes/no against a number": (
-        lambda: [c.x << finding("vka") & (m.days == True)],
+        lambda: [c.x << finding("vka") & (m.days == True)],  # noqa: E712 - the notation
         "does not fit",
-    ),  # noqa: E712
+    ),
     "a fraction against whole numbers": (
         lambda: [c.x << finding("vka") & (m.days > 7.5)],
         "does not fit",
     ),
-    "infinity": (lambda: [c.x << finding("k") & (m.dose < float("inf"))], "does not fit"),
-    "not a number": (lambda: [c.x << finding("k") & (m.dose < float("nan"))], "does not fit"),
+    "infinity": (lambda: [c.x << finding("k") & (m.dose < math.inf)], "does not fit"),
+    "not a number": (lambda: [c.x << finding("k") & (m.dose < math.nan)], "does not fit"),  # noqa: PLW0177
     "overlong text": (lambda: [c.x << finding("vka") & (m.about == "x" * 2_001)], "does not fit"),
     "the order of texts": (lambda: [c.x << finding("vka") & (m.about > "a")], "no order"),
     "the order of yes and no": (lambda: [c.x << finding("vka") & (m.steady > False)], "no order"),

@@ -1,0 +1,67 @@
+"""durable_rules, the generated Python and the plain evaluator give the same firings for the same facts."""
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rules.compiler import compile_rules
+from rules.driver import DurableMatcher
+from rules.oracle import CompiledMatcher
+from tests.rules import differential
+
+
+def test_ten_thousand_evaluations_without_a_difference():
+    seen = differential.compare(10_000, seed=20_261_122)
+    assert seen["evaluations"] >= 10_000
+    assert seen["firings"] > 5_000
+    assert seen["plain"] > 1_000
+    assert seen["strata"] > seen["rulebooks"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.randoms(use_true_random=False))
+def test_the_order_of_the_facts_never_changes_what_fires(seed, shuffler):
+    rng = random.Random(seed)
+    rules, schema, parameters = differential.random_rulebook(rng)
+    program = compile_rules(rules, schema, parameters)
+    durable, compiled = DurableMatcher(program), CompiledMatcher(program)
+    items = differential.random_items(rng, schema)
+    order = list(range(len(items)))
+    shuffler.shuffle(order)
+    shuffled = [items[place] for place in order]
+    for stratum in range(program.strata):
+        expected = durable.match(items, stratum)
+        for matcher in (durable, compiled):
+            found = matcher.match(shuffled, stratum)
+            back = sorted((name, tuple(order[place] for place in places)) for name, places in found)
+            assert back == expected
+    durable.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32))
+def test_a_rule_fires_only_when_all_its_triggers_are_present(seed):
+    rng = random.Random(seed)
+    rules, schema, parameters = differential.random_rulebook(rng)
+    program = compile_rules(rules, schema, parameters)
+    compiled = CompiledMatcher(program)
+    for _ in range(10):
+        items = differential.random_items(rng, schema)
+        present = {item.kind for item in items}
+        for stratum in range(program.strata):
+            for name, _ in compiled.match(items, stratum):
+                assert program.triggers(name) <= present
+
+
+def test_the_command_counts_and_ends_well(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["differential", "--evaluations", "200", "--seed", "7"])
+    assert differential.main() == 0
+    assert '"evaluations": 2' in capsys.readouterr().out
+
+
+def test_the_command_ends_with_1_at_a_difference(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["differential", "--evaluations", "500", "--seed", "7"])
+    monkeypatch.setattr(differential.CompiledMatcher, "match", lambda *_: [("never", (0,))])
+    assert differential.main() == 1
+    assert "difference" in capsys.readouterr().err

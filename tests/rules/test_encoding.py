@@ -1,0 +1,258 @@
+"""Nothing that could harm the engine gets past the reader, and what passes arrives as it was."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.authoring import c, fact, finding, m, rule, when_all
+from rules.compiler import Item, compile_rules
+from rules.driver import DurableMatcher
+from rules.encoding import MOST_ITEMS, ItemReader, Wire, read_carefully, write_batch
+from rules.errors import FactError
+from rules.oracle import CompiledMatcher
+
+SCHEMA = {
+    "patient": {"age_years": "integer?"},
+    "context": {"hook": "text"},
+    "finding:all": {
+        "words": "text",
+        "count": "integer",
+        "dose": "number",
+        "yes": "boolean",
+        "maybe_words": "text?",
+        "maybe_count": "integer?",
+        "maybe_dose": "number?",
+        "maybe_yes": "boolean?",
+    },
+    "finding:other": {"unused": "number"},
+}
+WHOLE = {"about": "a", "words": "w", "count": 1, "dose": 1.5, "yes": True}
+PATIENT = Item("patient", {})
+
+
+@rule("uses-all")
+@when_all(
+    c.p << fact("patient") & (m.age_years > 0),
+    c.x << finding("all") & (m.words == "w") & (m.count > 0) & (m.dose > 0) & (m.yes == True),  # noqa: E712
+    c.y << finding("all") & (m.maybe_words != "") & (m.maybe_count > 0) & (m.maybe_dose > 0),
+    c.z << finding("all") & (m.maybe_yes == True) & (m.about == c.x.about),  # noqa: E712
+)
+def uses_all(_case): ...
+
+
+@rule("any")
+@when_all(c.x << finding("all") & (m.about != "never"))
+def any_of_them(_case): ...
+
+
+PROGRAM = compile_rules([uses_all, any_of_them], SCHEMA, {})
+
+
+@pytest.fixture(scope="module")
+def matchers():
+    both = DurableMatcher(PROGRAM), CompiledMatcher(PROGRAM)
+    yield both
+    both[0].close()
+
+
+HOSTILE = {
+    "count": [
+        math.nan,
+        math.inf,
+        1.0,
+        1e22,
+        2**53 + 1,
+        2**63,
+        -(2**64),
+        True,
+        "5",
+        None,
+        [],
+        {},
+        b"bytes",
+    ],
+    "dose": [math.nan, math.inf, -math.inf, 1e22, 2**63, True, "1.5", None, [1.0], 1j],
+    "yes": [0, 1, "true", None, 1.0, []],
+    "words": ["x" * 2_001, "x" * 70_000, 5, 5.0, True, None, b"w", ["w"]],
+    "about": [None, 5, "x" * 70_000],
+    "maybe_count": [1.5, False, "1"],
+    "maybe_dose": [math.nan, "", True],
+    "maybe_words": [0, "x" * 2_001],
+    "maybe_yes": [0, "false"],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(f, v) for f, values in HOSTILE.items() for v in values]
+)
+def test_a_hostile_value_is_a_fact_error_that_names_the_field_and_not_the_value(
+    matchers, field, value
+):
+    for matcher in matchers:
+        with pytest.raises(FactError) as refused:
+            matcher.match([PATIENT, Item("finding:all", WHOLE | {field: value})], 0)
+        assert f"finding:all.{field}" in str(refused.value)
+        assert "xxx" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [],
+        [Item("finding:all", WHOLE)],
+        [PATIENT, PATIENT],
+        [PATIENT, Item("finding:nope", {})],
+        [PATIENT, Item("$forward", {})],
+        [PATIENT, Item("finding:all", {})],
+        [PATIENT, Item("finding:all", {**WHOLE, "$forward": 1})],
+        [PATIENT, Item("finding:all", {**WHOLE, "id": "7"})],
+        [PATIENT, Item("finding:all", {**WHOLE, "sid": "7", "maybe_yes": None})],
+        [PATIENT, Item("finding:all", {**WHOLE, "a.b": {"c": 1}})],
+        [PATIENT, *[Item("finding:other", {})] * MOST_ITEMS],
+        [PATIENT, *[Item("finding:all", WHOLE)] * 200],
+    ],
+)
+def test_a_hostile_batch_is_a_fact_error(matchers, items):
+    for matcher in matchers:
+        with pytest.raises(FactError):
+            matcher.match(items, 0)
+
+
+def test_a_hostile_batch_leaves_the_matcher_as_it_was(matchers):
+    for matcher in matchers:
+        with pytest.raises(FactError):
+            matcher.match([], 0)
+        assert matcher.match([PATIENT, Item("finding:all", WHOLE)], 0) == [("any", (1,))]
+
+
+def test_many_items_of_kinds_no_rule_of_the_stratum_looks_at_are_passed_over(matchers):
+    items = [
+        PATIENT,
+        *[Item("finding:other", {"unused": math.nan})] * 900,
+        Item("finding:all", WHOLE),
+    ]
+    for matcher in matchers:
+        assert matcher.match(items, 0) == [("any", (901,))]
+
+
+TEXTS = {
+    "empty": "",
+    "half a surrogate pair": "\ud800",
+    "null": "\x00",
+    "quotes": 'quo"te',
+    "backslash": "back\\slash",
+    "a name of the engine": "$forward",
+    "beyond ASCII": "ümlaut \U0001f48a",
+    "a number": "5",
+    "a truth": "true",
+    "as long as may be": "x" * 2_000,
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_any_text_can_be_tested_and_joined(text):
+    @rule("equal")
+    @when_all(
+        c.x << finding("all") & (m.words == text), c.y << finding("all") & (m.words == c.x.words)
+    )
+    def equal(_case): ...
+
+    @rule("unequal")
+    @when_all(c.x << finding("all") & (m.words != text))
+    def unequal(_case): ...
+
+    program = compile_rules([equal, unequal], SCHEMA, {})
+    words = (text, text, text + "x" if len(text) < 2_000 else "x")
+    items = [PATIENT, *(Item("finding:all", WHOLE | {"words": word}) for word in words)]
+    durable = DurableMatcher(program)
+    expected = [("equal", (1, 2)), ("equal", (2, 1)), ("unequal", (3,))]
+    assert durable.match(items, 0) == CompiledMatcher(program).match(items, 0) == expected
+    durable.close()
+
+
+numbers = st.floats(-(2.0**53), 2.0**53) | st.integers(-(2**53), 2**53)
+
+
+@given(st.lists(numbers, min_size=1, max_size=8), numbers)
+def test_any_number_compares_and_joins_as_in_python(values, limit):
+    @rule("above")
+    @when_all(c.x << finding("all") & (m.dose > limit))
+    def above(_case): ...
+
+    @rule("same")
+    @when_all(c.x << finding("all"), c.y << finding("all") & (m.dose == c.x.dose))
+    def same(_case): ...
+
+    @rule("less")
+    @when_all(c.x << finding("all"), c.y << finding("all") & (m.dose < c.x.dose))
+    def less(_case): ...
+
+    program = compile_rules([above, same, less], SCHEMA, {})
+    durable = DurableMatcher(program)
+    items = [PATIENT, *(Item("finding:all", WHOLE | {"dose": value}) for value in values)]
+    places = range(1, len(items))
+    held = {place: float(values[place - 1]) for place in places}
+    expected = [("above", (one,)) for one in places if held[one] > float(limit)]
+    pairs = [(one, other) for one in places for other in places if one != other]
+    expected += [("less", pair) for pair in pairs if held[pair[1]] < held[pair[0]]]
+    expected += [("same", pair) for pair in pairs if held[pair[1]] == held[pair[0]]]
+    assert durable.match(items, 0) == sorted(expected)
+    durable.close()
+
+
+hostile = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-(2**53), 2**53),
+    st.floats(),
+    st.text(),
+    st.binary(),
+    st.lists(st.integers(), max_size=2),
+    st.sampled_from(["x" * 2_000, "x" * 2_001, "\ud800", 1e-07, 5e-324, -0.0, 1e22, 2**63]),
+)
+fields = st.sampled_from([*SCHEMA["finding:all"], "about", "$forward", "id", "sid", "a.b"])
+
+
+@given(st.dictionaries(fields, hostile, max_size=10), st.booleans())
+def test_the_quick_reader_agrees_with_the_careful_one(matchers, changes, whole):
+    values = {**WHOLE, **changes} if whole else changes
+    kind = PROGRAM.kinds["finding:all"]
+    reader = ItemReader(PROGRAM, PROGRAM.rules[0])
+    items = [PATIENT, Item("finding:all", values)]
+    try:
+        expected = read_carefully(kind, values)
+    except FactError as refused:
+        with pytest.raises(FactError) as also:
+            reader.read(items)
+        assert str(also.value) == str(refused)
+        for matcher in matchers:
+            with pytest.raises(FactError):
+                matcher.match(items, 0)
+    else:
+        ((_, row),) = reader.read(items)["finding:all"]
+        assert [(type(v), str(v)) for v in row] == [(type(v), str(v)) for v in expected]
+        assert matchers[0].match(items, 0) == matchers[1].match(items, 0)
+
+
+def test_an_items_values_are_never_changed(matchers):
+    values = dict(WHOLE)
+    for matcher in matchers:
+        matcher.match([PATIENT, Item("finding:all", values)], 0)
+    assert values == WHOLE
+
+
+@given(st.floats(-(2.0**53), 2.0**53))
+def test_numbers_are_written_with_a_dot_and_read_back_the_same(number):
+    wire = Wire.of(PROGRAM)
+    kind = PROGRAM.kinds["finding:all"]
+    row = read_carefully(kind, WHOLE | {"dose": number, "maybe_dose": number})
+    text = write_batch([wire.writer(kind)((0, row), wire.symbols())])
+    (fact_read,) = json.loads(text)
+    place = wire.place("finding:all", "dose")
+    assert fact_read[f"f{place}"] == number
+    assert all("." in part for part in text.split(",") if "e" in part)
+    assert str(wire.constant(number)) in text or number == 0
