@@ -16,7 +16,7 @@ from rules.rulebook import Rulebook, load_rulebook
 from service.alerts.keyring import Keyring, card_uuid, new_keyring, open_keyring
 from service.cds_hooks.cards import CardWriter, Circumstances, NameCard
 from service.cds_hooks.client_profile import ClientProfile, FhirServer, RuleModes
-from service.cds_hooks.discovery import SERVICES, discovery_document
+from service.cds_hooks.discovery import SERVICES, discovery_document, prefetch_templates
 from service.cds_hooks.proposing import proposer
 from service.settings import Settings, SettingsRefused
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from service.alerts.recorder import Recorder
     from service.cds_hooks.clients import Client, ClientRegistry
     from service.cds_hooks.contexts import HookCall
+    from service.cds_hooks.fetching import Fetcher
     from service.cds_hooks.prefetch import Supply
     from service.cds_hooks.trust import Gatekeeper
     from service.review import Review
@@ -48,6 +49,7 @@ class Parts:
         keyring: Keyring,
         gatekeeper: Gatekeeper | None = None,
         recorder: Recorder | None = None,
+        fetcher: Fetcher | None = None,
     ) -> None:
         self.settings = settings
         self.engine = engine
@@ -55,7 +57,8 @@ class Parts:
         self.recorder = recorder
         self.gatekeeper = gatekeeper
         self.registry: ClientRegistry | None = gatekeeper.registry if gatekeeper else None
-        self.fetch: Fetch | None = None
+        self._fetcher = fetcher
+        self.fetch: Fetch | None = fetcher.complete if fetcher else None
         self.services = SERVICES
         self.discovery = discovery_document(engine.rulebook.vocabulary, SERVICES)
         self.discovery_needs_token = False
@@ -112,7 +115,14 @@ class Parts:
             style=profile.cards,
             name_card=name_card,
             speaks=self.speaks(profile),
-            propose=proposer(call, profile, review, self.engine.rulebook),
+            propose=proposer(
+                self.engine.rulebook.vocabulary,
+                patient_id=call.patient_id,
+                as_of=review.assessment.provenance.as_of,
+                version=profile.fhir.version,
+                drafts=call.drafts,
+                delete=profile.cards.delete,
+            ),
         )
 
     def may_speak(self, hook: str, verbosity: str) -> tuple[str, ...]:
@@ -143,6 +153,8 @@ class Parts:
         """Give everything back."""
         if self.gatekeeper is not None:
             await self.gatekeeper.close()
+        if self._fetcher is not None:
+            await self._fetcher.close()
         if self.recorder is not None:
             self.recorder.close()
         self.engine.close()
@@ -157,9 +169,10 @@ def assemble(settings: Settings, *, clock: Callable[[], datetime] | None = None)
     """
     refuse_clashes()
     engine = build_engine(settings)
-    gatekeeper = None
+    gatekeeper = fetcher = None
     if settings.clients is not None:
         gatekeeper = _gatekeeper(settings)
+        fetcher = _fetcher(engine)
     elif not settings.dev:
         raise SettingsRefused(
             "No client profiles: set DEKACARD_CLIENTS to their folder, or use --dev on this machine only."
@@ -172,6 +185,7 @@ def assemble(settings: Settings, *, clock: Callable[[], datetime] | None = None)
         keyring=keyring,
         gatekeeper=gatekeeper,
         recorder=recorder,
+        fetcher=fetcher,
     )
 
 
@@ -257,6 +271,12 @@ def _gatekeeper(settings: Settings) -> Gatekeeper:
     return Gatekeeper(
         registry=registry, keys=KeyCache(read_secret=lambda profile, source: registry.secret(profile, source)), jti_store=open_jti_store(settings.jti_store)
     )
+
+
+def _fetcher(engine: Engine) -> Fetcher:
+    from service.cds_hooks.fetching import Fetcher  # noqa: PLC0415 - the HTTP client is not needed in development
+
+    return Fetcher(prefetch_templates(engine.rulebook.vocabulary))
 
 
 def _record(settings: Settings) -> tuple[Recorder | None, Keyring]:

@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 _STYLES: Final = {"critical": "bold white on red", "warning": "bold yellow", "info": "bold cyan"}
@@ -72,7 +73,7 @@ def _panel(one: Mapping[str, Any]) -> Panel:
     _section(parts, "Data", [f"{fact['says']}{_references(fact['source'])}" for fact in one["because"]])
     _section(parts, "Chain", [f"{link['says']}" for link in one["chain"]])
     _section(parts, "Options", [suggestion["label"] for suggestion in one["suggestions"]])
-    _section(parts, "Numbers", [_parameter(used) for used in one["parameters"]])
+    _section(parts, "Numbers", [used["says"] for used in one["parameters"]])
     _section(parts, "Not known", one["missing"])
     _section(parts, "Sources", [citation["label"] for citation in one["citations"]])
     urgency = Text(f" {one['indicator'].upper()} ", style=_STYLES[one["indicator"]])
@@ -89,21 +90,13 @@ def _panel(one: Mapping[str, Any]) -> Panel:
 
 
 def _section(parts: list[RenderableType], title: str, lines: Sequence[str]) -> None:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=9, style="dim")
+    grid.add_column()
     for place, line in enumerate(dict.fromkeys(lines)):
-        head = f"{title if place == 0 else '':<10}"
-        parts.append(Text.assemble((head, "dim"), line))
-
-
-def _parameter(used: Mapping[str, Any]) -> str:
-    value = used["value"]
-    if isinstance(value, Mapping):
-        words = " | ".join(f"{number} {unit}" for unit, number in value.items())
-    elif isinstance(value, list):
-        words = f"table of {len(value)} rows"
-    else:
-        words = f"{value} {used['unit']}".strip()
-    rests_on = used.get("cite") or used.get("basis", "").replace("-", " ")
-    return f"{used['title']}: {words} (since {used['since']}, {rests_on})"
+        grid.add_row(title if place == 0 else "", Text(line))
+    if lines:
+        parts.append(grid)
 
 
 def _references(sources: Sequence[str]) -> str:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from rules.errors import RequestError
-from service.bootstrap import build_engine, zone_of
-from service.cds_hooks.client_profile import CardStyle
+from service.bootstrap import build_engine
 from service.cds_hooks.proposing import proposer
 from service.documents import cases_in
 from service.explanation import Explainer
@@ -69,7 +68,12 @@ def explanation_of(
 ) -> dict[str, Any]:
     """The explanation of one case."""
     done = review(case, moment, engine, validation=settings.validation)
-    propose = proposer(case, CardStyle(), "R4", moment.astimezone(case.zone).date(), engine.rulebook)
+    propose = proposer(
+        engine.rulebook.vocabulary,
+        patient_id=case.patient_id or done.facts.patient.id,
+        as_of=moment,
+        drafts=case.drafts,
+    )
     return explainer.explain(done, propose)
 
 
@@ -89,5 +93,3 @@ def read_moment(text: str | None) -> datetime:
         raise RequestError(f"--as-of: {text!r} has no time zone, write {text}Z.")
     return moment
 
-
-__all__ = ["explain_file", "explanation_of", "read_moment", "zone_of"]

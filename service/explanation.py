@@ -16,7 +16,7 @@ from service.cds_hooks.detail import DetailWriter, data_below
 if TYPE_CHECKING:
     from rules.assessment import Recommendation
     from rules.rulebook import Rulebook
-    from service.cds_hooks.cards import Propose
+    from service.cds_hooks.proposing import Propose
     from service.review import Review
 
 
@@ -94,6 +94,7 @@ class Explainer:
                         "since": used.since.isoformat(),
                         "cite": used.cite,
                         "basis": used.basis or None,
+                        "says": self._details.say_parameter(used),
                     }
                 )
                 for used in one.parameters
@@ -107,7 +108,7 @@ class Explainer:
                     "id": proposal.id,
                     "label": proposal.label,
                     "description": proposal.description,
-                    "actions": propose(proposal, one),
+                    "actions": propose(proposal),
                 }
                 for proposal in one.suggestions
             ],

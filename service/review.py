@@ -20,6 +20,7 @@ from service.gaps import GapNotice, gap_of_source, notices
 if TYPE_CHECKING:
     from rules.engine import Engine
 
+MOST_EXPLAINED = 50  # a chart in which more is wrong is wrong as a whole
 ORDERING_HOOKS = frozenset({"order-select", "order-sign", "medication-refill"})
 
 
@@ -108,10 +109,11 @@ def review(
         history=case.history or (),
         user=case.user,
     )
+    suspicious = {"off": (), "suspicious": reading.suspicious}.get(validation, case.resources)
     unread = tuple(
         gap_of_source(source, reason, engine.rulebook) for source, reason in sorted(case.unread.items())
     )
-    gaps = (*unread, *reading.gaps)
+    gaps = (*unread, *reading.gaps, *_explained(suspicious))
     return Review(
         facts=reading.facts,
         assessment=assessment,
@@ -119,3 +121,12 @@ def review(
         notices=notices(gaps, reading.facts, assessment, engine.rulebook),
         counts=reading.counts,
     )
+
+
+def _explained(resources: Sequence[dict[str, Any]]) -> tuple[Gap, ...]:
+    """What strict validation finds; its models are loaded only when there is something to explain."""
+    if not resources:
+        return ()
+    from fhir_adapter.resources import explain  # noqa: PLC0415 - loading the models costs more than a card
+
+    return explain(resources[:MOST_EXPLAINED])

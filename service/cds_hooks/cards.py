@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from rules.assessment import ProposedAction, Recommendation
+from rules.assessment import Recommendation
 from service.alerts.values import CardKind, IssuedCard
 from service.cds_hooks.client_profile import CardStyle
 from service.cds_hooks.detail import DetailWriter
 from service.cds_hooks.models import Action, Card, Coding, Source, Suggestion
+from service.cds_hooks.proposing import Propose
 from service.cds_hooks.wording import escaped, short_summary
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ PUBLISHER: Final = "dekacard"
 RULE_SYSTEM: Final = "https://dekacard.org/CodeSystem/rule"
 
 NameCard = Callable[[str, str], str]
-Propose = Callable[[ProposedAction, Recommendation], list[Action]]
 
 
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +131,7 @@ class CardWriter:
     def _suggestions(self, one: Recommendation, where: Circumstances) -> Iterator[Suggestion]:
         card_id = uuid.UUID(where.name_card(one.rule, one.about))
         for proposal in one.suggestions:
-            actions = where.propose(proposal, one)
+            actions = where.propose(proposal)
             if not actions:
                 continue
             if where.style.one_action_per_suggestion and len(actions) > 1:

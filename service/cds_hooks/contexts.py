@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from fhir_adapter.bundles import resources_in
 from rules.errors import RequestError
 
 ORDER_MEMBERS: Final = ("draftOrders", "medications", "orders", "medication", "order")
@@ -108,24 +109,8 @@ def _drafts(context: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Resources of the first member that holds orders: a Bundle, a list, or one resource, wrapped or not."""
     for name in ORDER_MEMBERS:
         if context.get(name) is not None:
-            yield from _resources(context[name])
+            yield from resources_in(context[name])
             return
-
-
-def _resources(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, list):
-        for one in value:
-            yield from _resources(one)
-    elif isinstance(value, dict):
-        if isinstance(value.get("entry"), list):
-            yield from _resources(value["entry"])
-        elif isinstance(value.get("resource"), dict):
-            inner = value["resource"]
-            full_url = value.get("fullUrl")
-            # An order without an id is known by the fullUrl of its entry
-            yield {**inner, "id": full_url} if full_url and not inner.get("id") else inner
-        elif isinstance(value.get("resourceType"), str) and value["resourceType"] != "Bundle":
-            yield value
 
 
 def _selections(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rules.facts import Context, Fact, Finding, ParameterUse
@@ -22,7 +21,6 @@ class DetailWriter:
         self._words = Wording(rulebook)
         self._texts = rulebook.texts
         self._packs = {pack.head.id: pack.head for pack in rulebook.packs}
-        self._parameter_line = lru_cache(maxsize=1024)(self._write_parameter)
         self._cards = rulebook.cards
 
     def write(self, one: Recommendation, *, profile: str) -> str:
@@ -40,22 +38,17 @@ class DetailWriter:
 
     def parameter_line(self, used: ParameterUse) -> str:
         """One number with its unit, since when it holds, and on whose word."""
-        return self._parameter_line(
-            used.title,
-            self._words.parameter_value(used.value, used.unit),
-            used.since.isoformat(),
-            used.cite or "",
-            used.basis,
-        )
+        return escaped(self.say_parameter(used))
+
+    def say_parameter(self, used: ParameterUse) -> str:
+        """The same, not escaped."""
+        value = self._words.parameter_value(used.value, used.unit)
+        rests_on = f"source {used.cite}" if used.cite else f"basis: {used.basis.replace('-', ' ')}"
+        return f"{used.title}: {value} (in force since {used.since.isoformat()}; {rests_on})"
 
     def say(self, reason: Fact | Finding) -> str:
         """One sentence for a fact or finding, not escaped."""
         return self._words.say(reason)
-
-    @staticmethod
-    def _write_parameter(title: str, value: str, since: str, cite: str, basis: str) -> str:
-        rests_on = f"source {cite}" if cite else f"basis: {basis.replace('-', ' ')}"
-        return escaped(f"{title}: {value} (in force since {since}; {rests_on})")
 
     def _data_used(self, because: Iterable[Fact | Finding]) -> Iterator[str]:
         for fact in data_below(because):

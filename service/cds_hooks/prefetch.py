@@ -20,7 +20,7 @@ REASONS: Final[Mapping[PrefetchState, str]] = {
     PrefetchState.FAILED: "the client could not fetch it",
     PrefetchState.TRUNCATED: "the client sent only the first page",
 }
-_TYPE_OF_SOURCE: Final[Mapping[str, str]] = {
+_SOURCE_OF_TYPE: Final[Mapping[str, str]] = {
     "MedicationStatement": "medication-statements",
     "MedicationRequest": "medication-requests",
     "Patient": "patient",
@@ -64,5 +64,5 @@ def supply_of(call: HookCall, profile: ClientProfile | None = None) -> Supply:
                 unread[source] = reason
         elif read.state not in REASONS:
             for resource in read.resources:
-                unread.pop(_TYPE_OF_SOURCE.get(str(resource.get("resourceType")), ""), None)
+                unread.pop(_SOURCE_OF_TYPE.get(str(resource.get("resourceType")), ""), None)
     return Supply(resources=tuple(resources), unread=unread)

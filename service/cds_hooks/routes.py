@@ -62,9 +62,13 @@ def hook_router(parts: Parts) -> APIRouter:
 
     for end in ("", "/"):
         shown = not end
-        router.add_api_route(
-            f"/cds-services{end}", discovery, methods=["GET", "HEAD"], include_in_schema=shown
-        )
+        for method in ("GET", "HEAD"):
+            router.add_api_route(
+                f"/cds-services{end}",
+                discovery,
+                methods=[method],
+                include_in_schema=shown and method == "GET",
+            )
         router.add_api_route(
             f"/cds-services/{{service_id}}{end}", call, methods=["POST"], include_in_schema=shown
         )

@@ -1,0 +1,60 @@
+"""Proposed actions as CDS Hooks actions: FHIR drafts for this patient, in the client's version and style."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from fhir_adapter.proposals import Draftsman, Proposed
+from rules.assessment import ProposedAction
+from service.cds_hooks.models import Action
+
+if TYPE_CHECKING:
+    from fhir_adapter.resources import Version
+    from rules.vocabulary import Vocabulary
+
+Propose = Callable[[ProposedAction], list[Action]]
+# A client of DSTU2 gets no drafts: nothing here can validate them.
+VERSIONS: Final[dict[str, Version | None]] = {
+    "R4": "R4", "R4B": "R4B", "R5": "R5", "STU3": "STU3", "DSTU2": None
+}  # fmt: skip
+
+
+def proposer(
+    vocabulary: Vocabulary,
+    *,
+    patient_id: str,
+    as_of: datetime,
+    version: str = "R4",
+    drafts: Sequence[dict[str, Any]] = (),
+    delete: Literal["resourceId", "resource"] = "resourceId",
+) -> Propose:
+    """What turns the suggestions of one review into actions.
+
+    ``drafts`` are the unsigned orders of the call; only they can be changed or removed. ``delete`` is where a
+    deletion names its target: ``resource`` is the form of CDS Hooks 1.0.
+    """
+    known = VERSIONS.get(version)
+    if known is None:
+        return lambda _proposal: []
+    draftsman = Draftsman(
+        vocabulary, patient_id=patient_id, as_of=as_of, version=known, drafts=drafts
+    )
+
+    def propose(proposal: ProposedAction) -> list[Action]:
+        return [_action(one, proposal, delete) for one in draftsman.draw(proposal)]
+
+    return propose
+
+
+def _action(proposed: Proposed, proposal: ProposedAction, delete: str) -> Action:
+    action: Action = {"type": proposed.verb, "description": proposal.description}
+    if proposed.verb != "delete":
+        action["resource"] = proposed.resource
+    elif delete == "resource":
+        action["resource"] = proposed.resource_id
+    else:
+        action["resourceId"] = proposed.resource_id
+    return action
+
