@@ -16,14 +16,35 @@ from tests.service.alerts.stories import NOON
 
 KEYRING = new_keyring()
 LENGTH = 12
-FIELDS = ("actor", "action", "object", "patient", "before", "after", "reason", "request_id", "outcome", "mac", "prev", "line")
+FIELDS = (
+    "actor",
+    "action",
+    "object",
+    "patient",
+    "before",
+    "after",
+    "reason",
+    "request_id",
+    "outcome",
+    "mac",
+    "prev",
+    "line",
+)
 
 
 def write_lines(database, count=LENGTH, tenant="st-elsewhere", keyring=KEYRING):
     def job(connection):
         chain = audit.Chain(connection, keyring)
         for number in range(count):
-            chain.append(AuditEntry(tenant=tenant, at=NOON, actor=f"user/{number}", action="view", object=f"alert/{number}"))
+            chain.append(
+                AuditEntry(
+                    tenant=tenant,
+                    at=NOON,
+                    actor=f"user/{number}",
+                    action="view",
+                    object=f"alert/{number}",
+                )
+            )
         chain.close()
 
     database.write(job)
@@ -49,7 +70,9 @@ def bare(tmp_path_factory):
 def edits():
     seq = st.integers(1, LENGTH)
     return st.one_of(
-        st.tuples(st.just("edit"), seq, st.sampled_from(FIELDS), st.text("abc", min_size=1, max_size=5)),
+        st.tuples(
+            st.just("edit"), seq, st.sampled_from(FIELDS), st.text("abc", min_size=1, max_size=5)
+        ),
         st.tuples(st.just("time"), seq, st.integers(1, 10**15)),
         st.tuples(st.just("delete"), seq),
         st.tuples(st.just("swap"), seq, seq).filter(lambda told: told[1] != told[2]),
@@ -77,7 +100,9 @@ def tamper(connection, what, *how):
     elif what.startswith("cut"):
         connection.execute(table.delete().where(table.c.seq > how[0]))
         if what.endswith("head"):
-            mac = connection.scalar(table.select().with_only_columns(table.c.mac).where(table.c.seq == how[0]))
+            mac = connection.scalar(
+                table.select().with_only_columns(table.c.mac).where(table.c.seq == how[0])
+            )
             connection.execute(head.update().values(seq=how[0], mac=mac))
     elif what == "repeat":
         row = connection.execute(table.select().where(table.c.seq == how[0])).one()
@@ -149,7 +174,9 @@ def test_lines_of_an_old_key_are_verified_with_it_and_missed_without(database):
     write_lines(database)
     fresh = new_keyring()
     both = type(KEYRING)(
-        identity=KEYRING.identity, audit={**KEYRING.audit, "a2": fresh.audit["a1"]}, audit_current="a2"
+        identity=KEYRING.identity,
+        audit={**KEYRING.audit, "a2": fresh.audit["a1"]},
+        audit_current="a2",
     )
     write_lines(database, 2, keyring=both)
     assert faults(database, keyring=both) == []
@@ -164,7 +191,9 @@ def test_retention_shortens_the_chain_at_its_start_and_it_stays_whole(database):
         connection.execute(models.retention_permit.insert().values(name="audit", before=before))
         return audit.trim(connection, KEYRING, "st-elsewhere", before)
 
-    write_later = AuditEntry(tenant="st-elsewhere", at=NOON.replace(hour=13), actor="user/x", action="view")
+    write_later = AuditEntry(
+        tenant="st-elsewhere", at=NOON.replace(hour=13), actor="user/x", action="view"
+    )
     database.write(lambda connection: audit.append(connection, KEYRING, write_later))
     assert database.write(job) == LENGTH
     assert faults(database) == []
@@ -174,9 +203,22 @@ def test_retention_shortens_the_chain_at_its_start_and_it_stays_whole(database):
 
 def _one_event_and_feedback(database):
     def job(connection):
-        alert = dict(tenant="t", key="k", patient="p", rule="r", state="new", first_seen=1, last_seen=1, changed=1)
-        number = connection.execute(models.alert.insert().values(alert).returning(models.alert.c.id)).scalar_one()
-        connection.execute(models.event.insert().values(tenant="t", alert=number, at=1, actor="a", action="opened"))
+        alert = dict(
+            tenant="t",
+            key="k",
+            patient="p",
+            rule="r",
+            state="new",
+            first_seen=1,
+            last_seen=1,
+            changed=1,
+        )
+        number = connection.execute(
+            models.alert.insert().values(alert).returning(models.alert.c.id)
+        ).scalar_one()
+        connection.execute(
+            models.event.insert().values(tenant="t", alert=number, at=1, actor="a", action="opened")
+        )
         connection.execute(models.feedback.insert().values(tenant="t", id="f", at=1, received=1))
 
     database.write(job)

@@ -64,8 +64,18 @@ def test_sqlite_tables_are_strict(database):
     if not database.is_sqlite:
         return
     with database.reading() as connection:
-        kinds = connection.execute(text("SELECT name, strict FROM pragma_table_list WHERE type = 'table'")).all()
-        loose = {name for name, strict in kinds if not strict} - {"alembic_version", "sqlite_schema", "sqlite_sequence", "sqlite_temp_schema"}
-        settings = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "recursive_triggers", "synchronous", "foreign_keys")]
+        kinds = connection.execute(
+            text("SELECT name, strict FROM pragma_table_list WHERE type = 'table'")
+        ).all()
+        loose = {name for name, strict in kinds if not strict} - {
+            "alembic_version",
+            "sqlite_schema",
+            "sqlite_sequence",
+            "sqlite_temp_schema",
+        }
+        settings = [
+            connection.execute(text(f"PRAGMA {name}")).scalar()
+            for name in ("journal_mode", "recursive_triggers", "synchronous", "foreign_keys")
+        ]
     assert not loose
     assert settings == ["wal", 1, 2, 1]

@@ -1,0 +1,134 @@
+"""Announcements: unclaimed critical alerts, once per alert and receiver, retried, without patient data."""
+
+import hashlib
+import hmac
+import json
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from service.alerts import models
+from service.alerts.drainer import Drainer
+from service.alerts.lifecycle import Request
+from service.alerts.outbox import deliver
+from service.alerts.store import Store
+from service.alerts.values import Receiver
+from tests.service.alerts.stories import ABOUT, NOON, RULES, call, recommendation, reviewed
+
+import msgspec
+
+T = "st-elsewhere"
+RECEIVERS = (
+    Receiver(
+        name="pager", tenant=T, url="https://pager.example/a", secret="s3cret", after_minutes=15
+    ),
+    Receiver(name="chat", tenant=T, url="https://chat.example/b", after_minutes=0),
+    Receiver(name="other", tenant="mercy", url="https://mercy.example/c", after_minutes=0),
+)
+
+
+class Post:
+    """A receiver that answers what it is told to, and remembers what came."""
+
+    def __init__(self, *answers):
+        self.answers, self.came = list(answers), []
+
+    def __call__(self, url, body, headers):
+        self.came.append((url, json.loads(body), dict(headers), body))
+        answer = self.answers.pop(0) if self.answers else 204
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def critical(database, keyring, options, recorder):
+    drainer = Drainer(database, keyring, msgspec.structs.replace(options, receivers=RECEIVERS))
+
+    def see(number=1, indicator="critical", minutes=0, **more):
+        recorder.record(
+            call(number, patient="MRN-canary", minutes=minutes, **more), reviewed(recommendation(indicator=indicator)),
+            may_speak=RULES,
+        )  # fmt: skip
+        drainer.drain()
+
+    yield see
+    drainer.stop()
+
+
+def states(database):
+    with database.reading() as connection:
+        rows = connection.execute(select(models.outbox).order_by(models.outbox.c.id)).all()
+    return {row.receiver: row.state for row in rows}
+
+
+def test_each_receiver_hears_once_of_a_critical_alert_and_nothing_of_the_patient(
+    database, critical
+):
+    post = Post()
+    for number in range(3):
+        critical(number, minutes=number)
+    assert deliver(database, RECEIVERS, post, NOON) == 1
+    assert deliver(database, RECEIVERS, post, NOON + timedelta(minutes=20)) == 1
+    assert deliver(database, RECEIVERS, post, NOON + timedelta(hours=20)) == 0
+    assert [url for url, *_ in post.came] == ["https://chat.example/b", "https://pager.example/a"]
+    said = str(post.came)
+    assert "canary" not in said
+    assert ABOUT not in said
+    _, _, headers, body = post.came[1]
+    assert (
+        headers["X-Dekacard-Signature"]
+        == f"sha256={hmac.digest(b's3cret', body, hashlib.sha256).hex()}"
+    )
+    assert states(database) == {"pager": "sent", "chat": "sent"}
+
+
+def test_a_failed_delivery_is_tried_again_under_the_same_name(database, critical):
+    critical()
+    post = Post(503, OSError("no route"), 200)
+    for minutes in range(0, 60, 5):
+        deliver(database, RECEIVERS[1:], post, NOON + timedelta(minutes=minutes))
+    names = {headers["Idempotency-Key"] for url, _, headers, _ in post.came if "chat" in url}
+    assert len([1 for url, *_ in post.came if "chat" in url]) == 3
+    assert len(names) == 1
+    assert states(database)["chat"] == "sent"
+
+
+def test_what_is_claimed_or_closed_in_time_is_not_announced(database, keyring, critical):
+    critical()
+    Store(database, keyring).change(T, 1, 1, Request(action="claim", actor="user/ann", at=NOON))
+    post = Post()
+    deliver(database, RECEIVERS, post, NOON + timedelta(hours=1))
+    assert post.came == []
+    assert set(states(database).values()) == {"not-needed"}
+
+
+def test_warnings_and_trials_are_not_announced_and_an_escalation_is(database, critical):
+    critical(1, indicator="warning")
+    critical(2, mode="shadow", minutes=1)
+    assert states(database) == {}
+
+
+def test_an_escalation_is_announced(database, critical):
+    critical(1, indicator="warning")
+    critical(2, minutes=1)
+    assert states(database) == {"pager": "waiting", "chat": "waiting"}
+
+
+def test_a_delivery_that_was_cut_off_by_a_crash_is_taken_up_again_after_its_lease(
+    database, critical
+):
+    critical()
+
+    class Crash(BaseException):
+        pass
+
+    def die(*_):
+        raise Crash
+
+    with pytest.raises(Crash):
+        deliver(database, RECEIVERS[1:], die, NOON)
+    post = Post()
+    assert deliver(database, RECEIVERS[1:], post, NOON + timedelta(seconds=30)) == 0
+    assert deliver(database, RECEIVERS[1:2], post, NOON + timedelta(seconds=90)) == 1
