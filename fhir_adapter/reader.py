@@ -110,7 +110,7 @@ def read(
     wanted = patient_id or _only_patient(patients, everything)
     subject = Subject(wanted, patients.values())
     facts = _Facts(lens, subject, medications)
-    chosen = {one.partition("/_history/")[0] for one in selections if isinstance(one, str)}
+    chosen = {str(one).partition("/_history/")[0] for one in selections}
     for record in known:
         facts.take(record, _KNOWN)
     for record in proposals:
