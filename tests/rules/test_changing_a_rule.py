@@ -58,7 +58,9 @@ def test_without_the_new_number_the_new_story_fails(north):
     (north / "parameters.yaml").unlink()
     (north / "pack.toml").write_text((north / "pack.toml").read_text().partition("[overrides]")[0])
     (failure,) = play(_with(north), north, "compiled")
-    assert failure.differences == ("vka-k1-supplement-new was expected as warning, but spoke as info.",)
+    assert failure.differences == (
+        "vka-k1-supplement-new was expected as warning, but spoke as info.",
+    )
 
 
 def test_a_number_dated_earlier_changes_the_story_that_the_page_names(north):
@@ -78,7 +80,11 @@ def test_an_override_without_a_reason_is_refused(north):
 
 def test_the_command_of_the_page_checks_the_pack(north):
     command = f"{Path(sys.executable).parent / 'dekacard'} rules check {north} --engine compiled"
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("DEKACARD_")}
-    done = subprocess.run(command.split(), capture_output=True, text=True, timeout=120, check=False, env=environment)
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("DEKACARD_")
+    }
+    done = subprocess.run(
+        command.split(), capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
     assert "north overrides k.warn.k1" in done.stdout, done.stdout + done.stderr
     assert "vka-k1-supplement-new" not in done.stdout
