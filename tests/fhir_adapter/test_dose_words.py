@@ -1,0 +1,85 @@
+"""Dosage in words: how much and how often, and silence where the words say two things."""
+
+import pytest
+
+from fhir_adapter.dose_words import read_dose_words
+
+
+@pytest.mark.parametrize(
+    ("words", "amounts", "pieces", "interval"),
+    [
+        ("2 caps of 5,000 IU weekly", (5000,), 2, 7),
+        ("125 mcg (5000 IU) daily", (125, 5000), None, 1),
+        ("5.000 IE täglich", (5000,), None, 1),
+        ("5k IU daily", (5000,), None, 1),
+        ("50,000 units once a week", (50000,), None, 7),
+        ("1-0-1", (), 1, 0.5),
+        ("2-0-1", (), 1.5, 0.5),
+        ("0-0-1-0", (), 1, 1),
+        ("every other day 1 tablet", (), 1, 2),
+        ("1 tablet twice daily", (), 1, 0.5),
+        ("one tablet morning and evening", (), 1, 0.5),
+        ("2 x 1000 IU daily", (1000,), 2, 1),
+        ("1 capsule every morning", (), 1, 1),
+        ("1/2 tablet in the morning", (), 0.5, 1),
+        ("take 2 daily", (), 2, 1),
+        ("1-2 tablets daily", (), 2, 1),
+        ("1 tablet q8h", (), 1, 1 / 3),
+        ("einmal wöchentlich 1 Kapsel", (), 1, 7),
+        ("2x täglich 1 Tablette", (), 1, 0.5),
+        ("1 comprimé par jour", (), 1, 1),
+        ("1 tablet on Mon, Wed and Fri", (), 1, 7 / 3),
+        ("100,000 units every 3 months", (100000,), None, 84),
+        ("1 capsule 3 times a week", (), 1, 7 / 3),
+        ("Take 1 tablet by mouth once daily at 6 pm, adjust by INR", (), 1, 1),
+    ],
+)
+def test_amount_and_interval(vocabulary, words, amounts, pieces, interval):
+    said = read_dose_words(words, vocabulary)
+    assert tuple(one.value for one in said.strengths) == amounts
+    assert said.pieces == pieces
+    assert said.interval_days == pytest.approx(interval)
+    assert not said.ambiguous
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "biweekly",
+        "as directed",
+        "daily except Sunday",
+        "1 tablet daily, check INR weekly",
+        "2 tablets qam and 1 tablet qpm",
+    ],
+)
+def test_two_readings_give_no_interval(vocabulary, words):
+    said = read_dose_words(words, vocabulary)
+    assert said.ambiguous
+    assert said.interval_days is None
+
+
+@pytest.mark.parametrize("words", ["", "2023-01-01", "see note", "with food", "1000 IU", "one"])
+def test_no_frequency_is_unknown(vocabulary, words):
+    assert read_dose_words(words, vocabulary).interval_days is None
+
+
+def test_a_length_is_not_a_frequency(vocabulary):
+    said = read_dose_words("Take 1 capsule by mouth once a week for 8 weeks", vocabulary)
+    assert (said.interval_days, said.bounded_days) == (7, 56)
+    infusion = read_dose_words("10 mg IV once over 30 minutes", vocabulary)
+    assert infusion.single
+    assert infusion.bounded_days is None
+
+
+def test_as_needed_is_noticed(vocabulary):
+    assert read_dose_words("1 tablet q4-6h prn", vocabulary).as_needed
+    assert not read_dose_words("1 tablet daily", vocabulary).as_needed
+
+
+def test_what_the_amount_counts(vocabulary):
+    def relation(words):
+        return read_dose_words(words, vocabulary).relation
+
+    assert relation("2 capsules of 1000 IU daily") == "each"
+    assert relation("2,000 IU (2 capsules) daily") == "total"
+    assert relation("2 capsules (2,000 IU) daily") == "unclear"
