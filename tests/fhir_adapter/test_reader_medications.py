@@ -110,7 +110,9 @@ def test_refusals_and_errors_never_become_facts(reading, statement):
 
 def test_an_ended_course_is_over_the_day_after(reading, statement):
     def taking(end):
-        return _only(reading([statement(effectivePeriod={"start": "2026-01-01", "end": end})])).taking
+        return _only(
+            reading([statement(effectivePeriod={"start": "2026-01-01", "end": end})])
+        ).taking
 
     assert taking("2026-11-21") == "no"
     assert taking("2026-11-22") == "yes"
@@ -140,7 +142,9 @@ def test_drafts_are_drafts_whatever_their_status(reading, statement):
         "medicationCodeableConcept": {"text": "Vitamin K2 100 mcg capsule"},
         "subject": {"reference": "Patient/p"},
     }
-    read = reading([order], drafts=[order | {"status": "draft"}], selections=["MedicationRequest/o"])
+    read = reading(
+        [order], drafts=[order | {"status": "draft"}], selections=["MedicationRequest/o"]
+    )
     assert (_only(read).taking, _only(read).selected) == ("draft", True)
     assert _only(reading([order], drafts=[order])).taking == "draft"
     assert _only(reading([], drafts=[order], selections=["MedicationRequest/x"])).selected is False
@@ -155,7 +159,15 @@ def test_drafts_are_drafts_whatever_their_status(reading, statement):
         ("biweekly 1 capsule", "two ways"),
         ("5 mL daily", "concentration"),
         ("10 drops daily", "drops"),
-        ([{"timing": ONCE_A_DAY, "doseAndRate": [{"doseQuantity": {"value": 1, "unit": "patch"}}]}], "unit"),
+        (
+            [
+                {
+                    "timing": ONCE_A_DAY,
+                    "doseAndRate": [{"doseQuantity": {"value": 1, "unit": "patch"}}],
+                }
+            ],
+            "unit",
+        ),
         ([{"modifierExtension": [{"url": "x"}], "text": "1 capsule daily"}], "modifier"),
     ],
 )
@@ -227,7 +239,19 @@ def test_morning_and_evening_doses_are_added(reading, statement):
         ({"repeat": {"timeOfDay": ["08:00:00", "20:00:00"]}}, 0.5),
         ({"repeat": {"when": ["MORN"]}}, 1),
         ({"repeat": {"frequency": 1, "period": 1, "periodUnit": "day"}}, 1),
-        ({"code": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-GTSAbbreviation", "code": "BID"}]}}, 0.5),
+        (
+            {
+                "code": {
+                    "coding": [
+                        {
+                            "system": "http://terminology.hl7.org/CodeSystem/v3-GTSAbbreviation",
+                            "code": "BID",
+                        }
+                    ]
+                }
+            },
+            0.5,
+        ),
         ({"code": {"text": "once weekly"}}, 7),
     ],
 )
@@ -266,9 +290,9 @@ def test_vitamin_k_as_treatment_says_its_purpose(reading, statement):
     assert purposes([{"text": "10 mg once only", "route": {"text": "IV"}}]) == ("reversal",)
     assert purposes("2.5 mg as a single dose") == ("reversal",)
     assert purposes("100 mcg daily") == ()
-    assert purposes("150 mcg daily", reasonCode=[{"text": "INR stabilisation, clinic protocol"}]) == (
-        "inr-stabilisation",
-    )
+    assert purposes(
+        "150 mcg daily", reasonCode=[{"text": "INR stabilisation, clinic protocol"}]
+    ) == ("inr-stabilisation",)
 
 
 def test_codes_and_words_are_read_together(reading, statement):
@@ -293,7 +317,10 @@ def test_a_multivitamin_matters_only_while_its_vitamin_k_is_unknown(reading, sta
 def test_other_medicines_are_counted_and_unreadable_words_are_gaps(reading, statement):
     known = statement("Lisinopril 10 mg tablet", id="a")
     coded = statement(
-        id="b", medicationCodeableConcept={"coding": [{"system": "urn:local", "code": "1", "display": "Foo"}]}
+        id="b",
+        medicationCodeableConcept={
+            "coding": [{"system": "urn:local", "code": "1", "display": "Foo"}]
+        },
     )
     strange = statement("the small blue ones", id="c")
     nameless = statement(id="d", medicationCodeableConcept={})

@@ -4,7 +4,11 @@ from datetime import UTC, date, timedelta, timezone
 
 
 def _labs(read):
-    return {lab.source[0].split("/")[1]: lab for lab in read.facts.labs if lab.source[0] != "Observation/panel"}
+    return {
+        lab.source[0].split("/")[1]: lab
+        for lab in read.facts.labs
+        if lab.source[0] != "Observation/panel"
+    }
 
 
 def test_units_values_and_problems(reading, bundle):
@@ -70,7 +74,10 @@ def test_dates_without_zone_or_day(reading):
     assert _taken(reading, effectiveDateTime="2026-11") == (None, "no-date")
     assert _taken(reading) == (None, "no-date")
     assert _taken(reading, effectiveDateTime="yesterday") == (None, "no-date")
-    assert _taken(reading, effectivePeriod={"start": "2026-11-01", "end": "2026-11-02"}) == (date(2026, 11, 2), "")
+    assert _taken(reading, effectivePeriod={"start": "2026-11-01", "end": "2026-11-02"}) == (
+        date(2026, 11, 2),
+        "",
+    )
 
 
 def test_the_laboratory_limit_is_kept_in_the_same_family(reading):
@@ -136,4 +143,7 @@ def test_refuted_problems_and_withdrawn_orders_are_no_facts(reading):
     }
     facts = reading([refuted, order]).facts
     assert (facts.conditions, facts.orders) == ((), ())
-    assert reading([refuted | {"verificationStatus": None}]).facts.conditions[0].problem == "sarcoidosis"
+    assert (
+        reading([refuted | {"verificationStatus": None}]).facts.conditions[0].problem
+        == "sarcoidosis"
+    )
