@@ -92,11 +92,11 @@ def unstable_inr(e: Evidence) -> Iterator[Finding]:
     values = [lab.value for lab in recent if lab.value is not None]
     if len(values) < count.value or latest.value >= high.value:
         return
-    spread = round(stdev(values), 2)
+    spread = stdev(values)
     if spread > limit.value:
         yield e.finding(
             "inr-unstable", "inr", because=[*recent, vka], parameters=[least, window, count, limit, high],
-            sd=spread, results=len(values), latest=latest.value,
+            sd=round(spread, 3), results=len(values), latest=latest.value,
         )  # fmt: skip
 
 
