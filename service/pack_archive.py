@@ -36,14 +36,23 @@ class ArchiveMissing(DekacardError):
 
 
 def archive(connection: Connection, rulebook: Rulebook, now: datetime) -> int:
-    """Keep every pack of a rulebook that is not kept yet; returns how many were new."""
+    """Keep every pack of a rulebook that is not kept yet; returns how many were new.
+
+    Raises:
+        ArchiveMissing: the files of a pack changed after they were loaded; they are not what answers.
+    """
     table = models.pack_archive
     added = 0
     for pack in rulebook.packs:
         if connection.scalar(select(table.c.digest).where(table.c.digest == pack.digest)) is None:
+            body = pack_bytes(pack.folder)
+            if digest_of(pack.folder) != pack.digest:
+                raise ArchiveMissing(
+                    f"the files of pack {pack.head.id} changed after they were loaded; reload or restart."
+                )
             connection.execute(
                 table.insert().values(
-                    digest=pack.digest, pack=pack.head.id, version=pack.head.version, body=pack_bytes(pack.folder),
+                    digest=pack.digest, pack=pack.head.id, version=pack.head.version, body=body,
                     archived=micros(now),
                 )
             )  # fmt: skip

@@ -83,7 +83,7 @@ class ModeBoard:
         with self._database.reading() as connection:
             for row in connection.execute(table.select()):
                 found.setdefault(row.tenant, {})[row.rule] = row.mode
-        self._modes = found
+        self._modes, self._renewed = found, time.monotonic()
 
     def _renew_in_background(self) -> None:
         with self._lock:

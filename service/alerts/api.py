@@ -3,8 +3,8 @@
 The store is opened on the first call, so that a worker that only answers hooks never loads it.
 """
 
-from __future__ import annotations
-
+# Without "from __future__ import annotations": the dependencies of a route are made inside the function that
+# makes the router, and FastAPI could not find them by name.
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -41,7 +41,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 
 
 def api_router(
-    record: Record,
+    record: "Record",
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     rules: Callable[[], Iterable[str]] = tuple,
@@ -49,8 +49,8 @@ def api_router(
     """The routes; ``rules`` names every active rule, so that one that never fires is seen."""
     router = APIRouter(prefix="/api/v1", tags=["record"], responses=_REFUSALS)
 
-    def allowed(right: Right) -> Callable[..., Bearer]:
-        def who(authorization: Annotated[str | None, Header()] = None) -> Bearer:
+    def allowed(right: "Right") -> "Callable[..., Bearer]":
+        def who(authorization: Annotated[str | None, Header()] = None) -> "Bearer":
             from service.alerts.access import bearer_of
 
             bearer = bearer_of(record.database, authorization, clock())
@@ -59,7 +59,7 @@ def api_router(
 
         return who
 
-    def note(bearer: Bearer, action: str, about: str) -> None:
+    def note(bearer: "Bearer", action: str, about: str) -> None:
         record.audit(
             AuditEntry(
                 tenant=bearer.tenant, at=clock(), actor=bearer.actor, action=action, object=about

@@ -125,14 +125,14 @@ class Record(SpoolRecorder):
         return False
 
     def _archive_packs(self) -> None:
-        from service.pack_archive import archive  # noqa: PLC0415
+        from service.pack_archive import archive
 
         while self._rulebooks:
             waiting = self._rulebooks[0]
             try:
                 self.database.write(partial(archive, rulebook=waiting, now=self._clock()))
             except Exception as error:  # noqa: BLE001  the next round tries again
-                _log.error("packs could not be archived yet (%s)", type(error).__name__)  # noqa: TRY400
+                _log.error("packs could not be archived yet (%s)", type(error).__name__)
                 return
             with self._database_lock:
                 self._rulebooks.pop(0)

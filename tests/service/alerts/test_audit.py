@@ -203,16 +203,16 @@ def test_retention_shortens_the_chain_at_its_start_and_it_stays_whole(database):
 
 def _one_event_and_feedback(database):
     def job(connection):
-        alert = dict(
-            tenant="t",
-            key="k",
-            patient="p",
-            rule="r",
-            state="new",
-            first_seen=1,
-            last_seen=1,
-            changed=1,
-        )
+        alert = {
+            "tenant": "t",
+            "key": "k",
+            "patient": "p",
+            "rule": "r",
+            "state": "new",
+            "first_seen": 1,
+            "last_seen": 1,
+            "changed": 1,
+        }
         number = connection.execute(
             models.alert.insert().values(alert).returning(models.alert.c.id)
         ).scalar_one()

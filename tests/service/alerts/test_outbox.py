@@ -5,6 +5,7 @@ import hmac
 import json
 from datetime import timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -15,8 +16,6 @@ from service.alerts.outbox import deliver
 from service.alerts.store import Store
 from service.alerts.values import Receiver
 from tests.service.alerts.stories import ABOUT, NOON, RULES, call, recommendation, reviewed
-
-import msgspec
 
 T = "st-elsewhere"
 RECEIVERS = (

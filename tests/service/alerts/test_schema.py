@@ -33,7 +33,7 @@ def test_every_step_goes_down_and_up(database):
 
 def test_an_older_schema_is_refused_with_the_command_that_helps(database):
     schema.downgrade(database, "-1")
-    with pytest.raises(schema.SchemaError, match="older schema.*db upgrade"):
+    with pytest.raises(schema.SchemaError, match=r"older schema.*db upgrade"):
         schema.require_current(database)
 
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from service.alerts import spool as spool_module
-from service.alerts.lines import LineError, pack_line, unpack_line
 from service.alerts.keyring import KeyringError, new_keyring
+from service.alerts.lines import LineError, pack_line, unpack_line
 from service.alerts.recorder import SpoolRecorder
 from service.alerts.spool import Spool
 from service.alerts.spool_reader import has_writer, lines_after, segments

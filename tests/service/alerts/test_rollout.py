@@ -1,0 +1,147 @@
+"""Modes: evaluated alike, told apart, changed with a reason and where wanted by two; and what each rule did."""
+
+import pytest
+
+from rules.assessment import Superseded
+from rules.errors import RequestError
+from service import audit
+from service.alerts.lifecycle import Request
+from service.alerts.store import Store
+from service.rollout import ModeBoard, as_mode, ask, changes, decide, split
+from service.rule_figures import figures, wilson
+from tests.service.alerts.stories import (
+    NOON,
+    RULE,
+    RULES,
+    call,
+    cards_for,
+    recommendation,
+    reviewed,
+)
+
+T = "st-elsewhere"
+DAY = int(NOON.timestamp()) // 86_400
+
+
+def wish(database, keyring, **more):
+    given = {"tenant": T, "rule": RULE, "before": "shadow", "after": "live", "reason": "reviewed 60 firings",
+             "actor": "user/ann", "at": NOON, "second_person": False, **more}  # fmt: skip
+    return ask(database, keyring, **given)
+
+
+def test_every_mode_is_sorted_out_and_a_live_rule_hidden_by_a_trial_is_named():
+    made = [recommendation(rule=name) for name in ("a", "b", "c", "d")]
+    gone = [
+        Superseded(rule="a", by="c"),
+        Superseded(rule="b", by="c"),
+        Superseded(rule="x", by="a"),
+    ]
+    parts = split(made, gone, "live", {"b": "review", "c": "shadow", "d": "off"})
+    assert [
+        [one.rule for one in part] for part in (parts.live, parts.review, parts.shadow, parts.off)
+    ] == [["a"], ["b"], ["c"], ["d"]]
+    assert parts.hidden == (gone[0],)
+
+
+def test_a_change_is_in_force_at_once_where_one_person_may(database, keyring):
+    board = ModeBoard(database)
+    wish(database, keyring)
+    board.renew()
+    assert (board.of(T), board.of("mercy")) == ({RULE: "live"}, {})
+
+
+def test_a_second_person_decides_where_the_site_asks_for_it(database, keyring):
+    board = ModeBoard(database)
+    asked = wish(database, keyring, second_person=True)
+    with pytest.raises(RequestError, match="second person"):
+        decide(
+            database, keyring, tenant=T, change=asked.id, approve=True, actor="user/ann", at=NOON
+        )
+    with pytest.raises(RequestError, match="does not wait"):
+        decide(
+            database,
+            keyring,
+            tenant="mercy",
+            change=asked.id,
+            approve=True,
+            actor="user/bob",
+            at=NOON,
+        )
+    board.renew()
+    assert board.of(T) == {}
+    decide(database, keyring, tenant=T, change=asked.id, approve=True, actor="user/bob", at=NOON)
+    board.renew()
+    assert board.of(T) == {RULE: "live"}
+    (kept,) = changes(database, T, RULE)
+    assert (kept.state, kept.asked_by, kept.decided_by, kept.reason) == (
+        "made",
+        "user/ann",
+        "user/bob",
+        "reviewed 60 firings",
+    )
+    with database.reading() as connection:
+        assert audit.verify(connection, keyring) == []
+        assert audit.heads(connection)[0].seq == 2
+
+
+def test_a_refused_change_changes_nothing(database, keyring):
+    asked = wish(database, keyring, second_person=True)
+    decide(database, keyring, tenant=T, change=asked.id, approve=False, actor="user/bob", at=NOON)
+    board = ModeBoard(database)
+    board.renew()
+    assert board.of(T) == {}
+
+
+@pytest.mark.parametrize("wrong", [{"reason": "  "}, {"after": "loud"}])
+def test_a_change_needs_a_reason_and_a_mode_that_exists(database, keyring, wrong):
+    with pytest.raises(RequestError):
+        wish(database, keyring, **wrong)
+
+
+def test_a_mode_has_one_of_four_names():
+    assert as_mode("shadow") == "shadow"
+    with pytest.raises(RequestError):
+        as_mode("Live")
+
+
+def test_the_figures_of_a_rule_add_up(database, recorder, drainer, keyring):
+    for number in range(4):
+        made, found = call(number, patient=f"p{number}"), reviewed(recommendation())
+        cards = cards_for(keyring, made, found)
+        recorder.record(made, found, cards, may_speak=RULES)
+        outcome = "accepted" if number == 0 else "overridden"
+        recorder.feedback(
+            T,
+            "s",
+            [{"card": cards[0].uuid, "outcome": outcome, "outcomeTimestamp": NOON.isoformat()}],
+            NOON,
+        )
+    for number in range(4, 10):
+        recorder.record(call(number, patient=f"p{number}"), reviewed(), may_speak=RULES)
+    drainer.drain()
+    store = Store(database, keyring)
+    store.change(T, 1, 2, Request(action="resolve", actor="user/a", at=NOON))
+    store.change(T, 2, 2, Request(action="override", reason="x", actor="user/a", at=NOON))
+    found = {
+        one.rule: one
+        for one in figures(database, T, since_day=DAY, until_day=DAY, rules=[RULE, "never-fires"])
+    }
+    seen = found[RULE]
+    assert (seen.evaluations, seen.fired, seen.shown, seen.opened) == (10, 4, 4, 4)
+    assert (seen.accepted, seen.overridden, seen.acted_on, seen.dismissed) == (1, 3, 1, 1)
+    assert (seen.per_thousand, seen.override_rate, seen.acted_rate) == (400.0, 0.75, 0.5)
+    assert not seen.silent
+    assert found["never-fires"].silent
+    assert figures(database, T, since_day=DAY + 1, until_day=DAY + 9) == []
+    assert figures(database, "mercy", since_day=DAY, until_day=DAY) == []
+
+
+def test_the_interval_of_a_proportion_is_that_of_wilson():
+    assert wilson(0, 0) == (None, None)
+    low, high = wilson(8, 10)
+    assert (round(low, 4), round(high, 4)) == (
+        0.4902,
+        0.9433,
+    )  # Newcombe 1998's method 3 gives the same
+    assert wilson(0, 10)[0] == 0.0
+    assert wilson(10, 10)[1] == 1.0
