@@ -53,7 +53,7 @@ def test_nothing_raises_and_nothing_is_changed(reading, found):
     before = copy.deepcopy(found)
     read = reading(found)
     assert repr(found) == repr(before)
-    assert all(gap.code for gap in read.gaps)
+    assert not [gap for gap in read.gaps if gap.code == "resource-not-readable"]
 
 
 def _broken(resource, path, value):
@@ -86,6 +86,7 @@ def test_one_broken_element_never_costs_the_other_records(reading, bundle, fixtu
     patient = found[0]["id"]
     whole = reading(found, patient)
     read = reading([*found[:place], odd, *found[place + 1 :]], patient)
+    assert not [gap for gap in read.gaps if gap.code == "resource-not-readable"]
     name = f"{found[place].get('resourceType')}/{found[place].get('id')}"
     if place > 0 and odd.get("resourceType") == found[place]["resourceType"] != "Medication":
         kept = [lab for lab in whole.facts.labs if lab.source != (name,)]
@@ -100,3 +101,17 @@ def test_the_order_of_resources_never_matters(reading, bundle, fixture_names, da
     shuffled = data.draw(st.permutations(found))
     one, two = reading(found, patient), reading(shuffled, patient)
     assert (one.facts, one.gaps, one.counts) == (two.facts, two.gaps, two.counts)
+
+
+def test_a_fault_of_the_reader_itself_becomes_a_gap(reading, statement, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("the name of a patient")
+
+    monkeypatch.setattr("fhir_adapter.reader.read_condition", fail)
+    condition = {"resourceType": "Condition", "id": "c", "subject": {"reference": "Patient/p"}}
+    read = reading([condition, statement()])
+    assert [(gap.source, gap.code) for gap in read.gaps] == [
+        ("Condition/c", "resource-not-readable")
+    ]
+    assert "patient" not in read.gaps[0].says
+    assert len(read.facts.uses) == 1
