@@ -27,7 +27,7 @@ def _open(further: Iterable[Path] = ()) -> tuple[Settings, Rulebook]:
     names = list(settings.packs) if settings.packs is not None else None
     if further:
         # Packs given on the command line are checked together with those in force
-        from rules.rulebook import find_packs  # noqa: PLC0415
+        from rules.rulebook import find_packs
 
         inside = [name for name, (path, _) in find_packs(folders).items() if _below(path, further)]
         bundled = names if names is not None else [p.head.id for p in load_rulebook().packs]
@@ -51,7 +51,9 @@ def print_rules(*, as_json: bool) -> None:
     for title in ("rule", "urgency", "certainty", "pack", "status"):
         table.add_column(title, no_wrap=title == "rule")
     for row in rows:
-        table.add_row(row["rule"], "/".join(row["indicators"]), row["certainty"], row["pack"], row["status"])
+        table.add_row(
+            row["rule"], "/".join(row["indicators"]), row["certainty"], row["pack"], row["status"]
+        )
     console.print(table)
 
 
@@ -82,21 +84,29 @@ def print_rule(name: str) -> None:
     card = book.cards.get(name)
     if card is None:
         near = [known for known in sorted(book.cards) if name.split("-")[0] in known]
-        raise KnowledgeError(f"there is no rule {name!r}.", remedy=f"Similar: {', '.join(near) or 'none'}.")
+        raise KnowledgeError(
+            f"there is no rule {name!r}.", remedy=f"Similar: {', '.join(near) or 'none'}."
+        )
     console = Console(highlight=False)
     console.print(f"[bold]{escape(name)}[/]  version {card.version}, topic {card.topic_code}")
     for title, words in _card_lines(card):
         console.print(f"[bold]{title}[/]  {escape(words)}")
     day = datetime.now(UTC).date()
-    from rules.conclusions import Concluder  # noqa: PLC0415
+    from rules.conclusions import Concluder
 
     rule = book.rules.get(name)
     for parameter in sorted(Concluder(book).consults(rule)) if rule else []:
         held = book.parameters[parameter].in_force(parameter, day, settings.profile)
-        told = "not in force" if held is None else f"{held.value} {held.unit} since {held.since}, {held.cite or held.basis}"
+        told = (
+            "not in force"
+            if held is None
+            else f"{held.value} {held.unit} since {held.since}, {held.cite or held.basis}"
+        )
         console.print(f"[bold]Number[/]  {escape(f'{parameter}: {told}')}")
     for key in card.cites:
-        console.print(f"[bold]Source[/]  {escape(f'{book.citations[key].label} {book.citations[key].address}')}")
+        console.print(
+            f"[bold]Source[/]  {escape(f'{book.citations[key].label} {book.citations[key].address}')}"
+        )
     if rule is not None:
         console.print(f"[bold]Written in[/]  {escape(rule.where)}")
 
@@ -122,7 +132,7 @@ def _card_lines(card: CardModel) -> Iterable[tuple[str, str]]:
 
 def check_packs(further: tuple[Path, ...], engine: MatcherName | None) -> bool:
     """Open all packs, compile every rule, play every vignette; True when everything ended as told."""
-    from rules.vignettes import play, stories_of  # noqa: PLC0415 - only here
+    from rules.vignettes import play, stories_of
 
     settings, book = _open(further)
     console = Console(highlight=False, soft_wrap=True)
@@ -133,11 +143,15 @@ def check_packs(further: tuple[Path, ...], engine: MatcherName | None) -> bool:
         console.print(f"[red]{escape(str(failure))}[/]")
     told = {pack.head.id: pack.head for pack in book.packs}
     for name, (pack_id, reason) in book.overridden.items():
-        console.print(f"[yellow]{escape(f'{pack_id} overrides {name}: {reason} ({told[pack_id].approver})')}[/]")
+        console.print(
+            f"[yellow]{escape(f'{pack_id} overrides {name}: {reason} ({told[pack_id].approver})')}[/]"
+        )
     for name, reason in book.retired.items():
         console.print(f"[yellow]{escape(f'{name} is retired: {reason}')}[/]")
     ended = len(stories) - len(failures)
-    console.print(f"{len(book.packs)} packs, {len(book.rules)} rules; {ended} of {len(stories)} vignettes end as told.")
+    console.print(
+        f"{len(book.packs)} packs, {len(book.rules)} rules; {ended} of {len(stories)} vignettes end as told."
+    )
     return not failures and bool(stories)
 
 

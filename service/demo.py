@@ -66,9 +66,9 @@ def demo_calls() -> Iterator[tuple[str, dict[str, Any]]]:
 
 @contextmanager
 def _running(settings: Settings, listening: socket.socket) -> Iterator[None]:
-    import uvicorn  # noqa: PLC0415 - a server only when there is something to serve
+    import uvicorn
 
-    from service.app import create_app  # noqa: PLC0415
+    from service.app import create_app
 
     application = create_app(settings, clock=lambda: TOLD_ON)
     config = uvicorn.Config(application, log_level="warning", access_log=False, proxy_headers=False)

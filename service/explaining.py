@@ -53,12 +53,14 @@ def explain_file(
             sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
             sys.stdout.buffer.flush()
         else:
-            from service.explained_text import print_explanation  # noqa: PLC0415 - Rich, for people only
+            from service.explained_text import print_explanation
 
             print_explanation(told)
     if not found:
         raise RequestError(
-            "The file holds no patient data." if patient is None else "The file does not hold this patient."
+            "The file holds no patient data."
+            if patient is None
+            else "The file does not hold this patient."
         )
     return failed
 
@@ -92,4 +94,3 @@ def read_moment(text: str | None) -> datetime:
     if moment.tzinfo is None:
         raise RequestError(f"--as-of: {text!r} has no time zone, write {text}Z.")
     return moment
-

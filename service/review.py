@@ -111,7 +111,8 @@ def review(
     )
     suspicious = {"off": (), "suspicious": reading.suspicious}.get(validation, case.resources)
     unread = tuple(
-        gap_of_source(source, reason, engine.rulebook) for source, reason in sorted(case.unread.items())
+        gap_of_source(source, reason, engine.rulebook)
+        for source, reason in sorted(case.unread.items())
     )
     gaps = (*unread, *reading.gaps, *_explained(suspicious))
     return Review(
@@ -127,6 +128,6 @@ def _explained(resources: Sequence[dict[str, Any]]) -> tuple[Gap, ...]:
     """What strict validation finds; its models are loaded only when there is something to explain."""
     if not resources:
         return ()
-    from fhir_adapter.resources import explain  # noqa: PLC0415 - loading the models costs more than a card
+    from fhir_adapter.resources import explain
 
     return explain(resources[:MOST_EXPLAINED])

@@ -1,6 +1,6 @@
 """The C entry points of durable_rules 2.0.28 that the driver uses, and no others."""
 
-class error(Exception): ...  # noqa: N801, N818
+class error(Exception): ...  # noqa: N801
 
 def create_ruleset(name: str, definition: str) -> int: ...
 def delete_ruleset(handle: int) -> None: ...
