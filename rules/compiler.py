@@ -331,7 +331,6 @@ def fit(kind: BaseType, value: object) -> Value | None:
         case ("integer", int()) if abs(value) <= LARGEST:
             return int(value)
         case ("number", int() | float()) if abs(value) <= LARGEST and not math.isnan(value):
-            return (
-                float(value) + 0.0
-            )  # joins compare the text of numbers first, and -0.0 reads unlike 0.0
+            # Joins compare the text of numbers first, and -0.0 reads unlike 0.0.
+            return float(value) + 0.0
     return None

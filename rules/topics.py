@@ -14,9 +14,7 @@ from rules.program import PATIENT, CompiledRule
 
 SMALLEST_TOPIC = 6  # rules; a smaller group costs more as a session of its own than it saves
 MOST_PATTERNS = 200  # one gate holds 254; 255 to 257 are accepted and overrun its table
-MOST_CONDITIONS = (
-    60  # one fact may meet 64 conditions at once; with the 65th it is lost (error 303)
-)
+MOST_CONDITIONS = 60  # one fact may meet 64 at once; with the 65th it is lost (error 303)
 MOST_KINDS = 400  # distinct first conditions: 510 are held, 512 hang
 
 

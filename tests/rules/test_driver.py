@@ -73,8 +73,7 @@ def test_topics_without_their_triggers_are_left_alone_and_the_answer_is_the_same
         == [("rule-09", (1, 2, 0))]
         == CompiledMatcher(program).match(items, 0)
     )
-    assert len(asked) == 1
-    assert "rule-09" in asked[0]
+    assert asked == [{f"rule-{n:02}" for n in range(9, 16)}]
     asked.clear()
     assert matcher.match([PATIENT, item(9, 9)], 0) == []
     assert asked == []
@@ -147,6 +146,16 @@ def test_importing_the_driver_does_not_import_the_engine(monkeypatch):
     assert CompiledMatcher(program).match([PATIENT, item(0, 1), item(1, 2)], 0)
 
 
+@pytest.fixture
+def restless_threads():
+    """Threads that take turns as often as they can."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("restless_threads")
 def test_threads_share_a_matcher_without_mixing_patients(two_topics):
     program, matcher = two_topics
     compiled = CompiledMatcher(program)
@@ -160,8 +169,11 @@ def test_threads_share_a_matcher_without_mixing_patients(two_topics):
     def work(offset):
         for turn in range(120):
             place = (turn + offset) % len(patients)
-            if matcher.match(patients[place], 0) != expected[place]:
-                wrong.append(place)
+            try:
+                if matcher.match(patients[place], 0) != expected[place]:
+                    wrong.append(place)
+            except EngineError as error:
+                wrong.append(error)
 
     threads = [threading.Thread(target=work, args=(n * 7,)) for n in range(6)]
     for thread in threads:

@@ -408,6 +408,13 @@ def test_8_any_doubt_retires_the_handle_and_the_next_patient_gets_a_new_one(
     matcher.close()
 
 
+def test_8_the_sentinel_comes_after_every_rule_by_priority_too():
+    program = program_of()
+    definition = json.loads(write_definition(program.rules[1], Wire.of(program)))
+    assert definition["sentinel"]["pri"] == 60_000
+    assert all("pri" not in written for name, written in definition.items() if name != "sentinel")
+
+
 # 9 ---------------------------------------------------------------------------------------------------------------
 
 
