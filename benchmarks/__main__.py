@@ -1,6 +1,6 @@
 """Every benchmark with one command: JSON, ratios first.
 
-    python -m benchmarks [--quick] [NAME ...]
+python -m benchmarks [--quick] [NAME ...]
 """
 
 from __future__ import annotations

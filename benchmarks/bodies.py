@@ -23,31 +23,83 @@ def large() -> bytes:
 
 def _request(resources: int) -> bytes:
     medicines = [
-        _order("mr-1", "855332", "warfarin sodium 5 MG Oral Tablet", "Warfarin 5 mg tablet", "2023-02-01"),
-        _order("mr-2", "314076", "lisinopril 10 MG Oral Tablet", "Lisinopril 10 mg tablet", "2024-06-05"),
-        _order("mr-3", "617314", "atorvastatin 20 MG Oral Tablet", "Atorvastatin 20 mg tablet", "2024-06-05"),
+        _order(
+            "mr-1",
+            "855332",
+            "warfarin sodium 5 MG Oral Tablet",
+            "Warfarin 5 mg tablet",
+            "2023-02-01",
+        ),
+        _order(
+            "mr-2",
+            "314076",
+            "lisinopril 10 MG Oral Tablet",
+            "Lisinopril 10 mg tablet",
+            "2024-06-05",
+        ),
+        _order(
+            "mr-3",
+            "617314",
+            "atorvastatin 20 MG Oral Tablet",
+            "Atorvastatin 20 mg tablet",
+            "2024-06-05",
+        ),
     ]
     statements = [_statement("st-1", "Vitamin K2 (MK-7) 100 mcg capsule", "2026-11-14")]
     conditions = [_condition("co-1", "49436004", "Atrial fibrillation", "2019-05-02")]
-    inr = [_result(f"inr-{n}", "6301-6", "INR in Platelet poor plasma", 2.2 + n % 4 / 10, "{INR}", n) for n in (1, 2)]
+    inr = [
+        _result(f"inr-{n}", "6301-6", "INR in Platelet poor plasma", 2.2 + n % 4 / 10, "{INR}", n)
+        for n in (1, 2)
+    ]
     vitamin_d = [_result("vd-1", "62292-8", "25-Hydroxyvitamin D2+D3", 34, "ng/mL", 1)]
     minerals = [_result("ca-1", "17861-6", "Calcium in Serum or Plasma", 9.4, "mg/dL", 1)]
     kidney = [_result("cr-1", "2160-0", "Creatinine in Serum or Plasma", 0.9, "mg/dL", 1)]
     place = 2
-    while 1 + sum(map(len, (medicines, statements, conditions, inr, vitamin_d, minerals, kidney))) < resources:
+    while (
+        1 + sum(map(len, (medicines, statements, conditions, inr, vitamin_d, minerals, kidney)))
+        < resources
+    ):
         turn = place % 8
         if turn == 0:
-            medicines.append(_order(f"mr-{place + 2}", "197361", "amlodipine 5 MG Oral Tablet", "Amlodipine 5 mg tablet", "2022-01-10", "completed"))
+            medicines.append(
+                _order(
+                    f"mr-{place + 2}",
+                    "197361",
+                    "amlodipine 5 MG Oral Tablet",
+                    "Amlodipine 5 mg tablet",
+                    "2022-01-10",
+                    "completed",
+                )
+            )
         elif turn == 1:
-            conditions.append(_condition(f"co-{place}", "38341003", "Hypertensive disorder", "2015-03-03"))
+            conditions.append(
+                _condition(f"co-{place}", "38341003", "Hypertensive disorder", "2015-03-03")
+            )
         elif turn in {2, 5}:
-            inr.append(_result(f"inr-{place + 1}", "6301-6", "INR in Platelet poor plasma", 2.0 + place % 9 / 10, "{INR}", place))
+            inr.append(
+                _result(
+                    f"inr-{place + 1}",
+                    "6301-6",
+                    "INR in Platelet poor plasma",
+                    2.0 + place % 9 / 10,
+                    "{INR}",
+                    place,
+                )
+            )
         elif turn == 3:
-            minerals.append(_result(f"ca-{place}", "17861-6", "Calcium in Serum or Plasma", 9.2, "mg/dL", place))
+            minerals.append(
+                _result(f"ca-{place}", "17861-6", "Calcium in Serum or Plasma", 9.2, "mg/dL", place)
+            )
         elif turn == 4:
-            vitamin_d.append(_result(f"vd-{place}", "62292-8", "25-Hydroxyvitamin D2+D3", 31, "ng/mL", place))
+            vitamin_d.append(
+                _result(f"vd-{place}", "62292-8", "25-Hydroxyvitamin D2+D3", 31, "ng/mL", place)
+            )
         else:
-            kidney.append(_result(f"cr-{place}", "2160-0", "Creatinine in Serum or Plasma", 0.9, "mg/dL", place))
+            kidney.append(
+                _result(
+                    f"cr-{place}", "2160-0", "Creatinine in Serum or Plasma", 0.9, "mg/dL", place
+                )
+            )
         place += 1
     prefetch = {
         "patient": {
@@ -72,7 +124,11 @@ def _request(resources: int) -> bytes:
 
 def _bundle(resources: list[dict]) -> dict:
     entries = [
-        {"fullUrl": f"{_BASE}/{one['resourceType']}/{one['id']}", "resource": one, "search": {"mode": "match"}}
+        {
+            "fullUrl": f"{_BASE}/{one['resourceType']}/{one['id']}",
+            "resource": one,
+            "search": {"mode": "match"},
+        }
         for one in resources
     ]
     return {"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries}
@@ -82,11 +138,15 @@ def _dosage(text: str, unit: str) -> dict:
     return {
         "text": text,
         "timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d"}},
-        "doseAndRate": [{"doseQuantity": {"value": 1, "unit": unit, "system": _UCUM, "code": f"{{{unit}}}"}}],
+        "doseAndRate": [
+            {"doseQuantity": {"value": 1, "unit": unit, "system": _UCUM, "code": f"{{{unit}}}"}}
+        ],
     }
 
 
-def _order(name: str, code: str, display: str, text: str, since: str, status: str = "active") -> dict:
+def _order(
+    name: str, code: str, display: str, text: str, since: str, status: str = "active"
+) -> dict:
     return {
         "resourceType": "MedicationRequest", "id": name, "status": status, "intent": "order",
         "medicationCodeableConcept": {"coding": [{"system": _RXNORM, "code": code, "display": display}], "text": text},

@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import orjson
 from fastapi import FastAPI, Request
@@ -31,7 +31,10 @@ from service.front_door import read_exactly, read_json
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PATH = "/cds-services/vitamin-dk-patient-view"
-TARGETS = {"cpu": {"small": 2.5, "large": 1.8}, "p99 at 8 connections": {"small": 2.5, "large": 1.7}}
+TARGETS = {
+    "cpu": {"small": 2.5, "large": 1.8},
+    "p99 at 8 connections": {"small": 2.5, "large": 1.7},
+}
 Asgi = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
 
@@ -41,7 +44,9 @@ def echo_app() -> FastAPI:
 
     @app.post(PATH)
     async def echo(request: Request) -> Response:
-        return Response(orjson.dumps(orjson.loads(await request.body())), media_type="application/json")
+        return Response(
+            orjson.dumps(orjson.loads(await request.body())), media_type="application/json"
+        )
 
     return app
 
@@ -130,7 +135,7 @@ class _server:  # noqa: N801 - used as a context manager
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __enter__(self) -> _server:
+    def __enter__(self) -> Self:
         listening = socket.socket()
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)
@@ -154,7 +159,9 @@ def _serve(name: str, listening: socket.socket) -> None:
     app = own_app("durable") if name == "own" else echo_app()
     gc.collect()
     gc.freeze()
-    uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run(sockets=[listening])
+    uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run(
+        sockets=[listening]
+    )
 
 
 async def _load(port: int, body: bytes, seconds: float, connections: int = 8) -> list[float]:
@@ -175,7 +182,9 @@ async def _connection(port: int, body: bytes, until: float) -> list[float]:
         writer.write(head + body)
         status = await reader.readuntil(b"\r\n\r\n")
         length = next(
-            int(line.split(b":")[1]) for line in status.lower().split(b"\r\n") if line.startswith(b"content-length")
+            int(line.split(b":")[1])
+            for line in status.lower().split(b"\r\n")
+            if line.startswith(b"content-length")
         )
         await reader.readexactly(length)
         times.append(time.perf_counter() - begun)

@@ -15,10 +15,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from rules.errors import DekacardError, EngineError, NotTrusted, RequestError, Unavailable
-from service.bootstrap import Parts, assemble
+from service.bootstrap import assemble
 from service.cds_hooks.loopback import LoopbackOnly
 from service.cds_hooks.outcomes import refusal
 from service.cds_hooks.routes import hook_router
+from service.parts import Parts
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -124,7 +125,7 @@ class FaultBarrier:
 
         try:
             await self._app(scope, receive, watched)  # type: ignore[arg-type]
-        except Exception as error:  # noqa: BLE001 - the last line of defence
+        except Exception as error:
             # The text of a foreign exception may hold patient data: the log gets type and place only
             trace = error.__traceback__
             while trace is not None and trace.tb_next is not None:
@@ -133,9 +134,9 @@ class FaultBarrier:
             _log.error("unexpected %s at %s", type(error).__name__, place)
             if begun:
                 raise
-            await refusal(500, "An unexpected error; the call was not evaluated.", code="exception")(
-                scope, receive, send
-            )
+            await refusal(
+                500, "An unexpected error; the call was not evaluated.", code="exception"
+            )(scope, receive, send)
 
 
 def _answer_errors(app: FastAPI) -> None:
@@ -156,7 +157,9 @@ def _answer_errors(app: FastAPI) -> None:
 
     async def on_engine_error(_: Request, error: Exception) -> Response:
         _log.error("engine error: %s", error)
-        return refusal(503, "The rules could not be evaluated.", code="exception", headers={"Retry-After": "1"})
+        return refusal(
+            503, "The rules could not be evaluated.", code="exception", headers={"Retry-After": "1"}
+        )
 
     async def on_own_error(_: Request, error: Exception) -> Response:
         _log.error("refused to go on: %s", type(error).__name__)
@@ -170,7 +173,7 @@ def _answer_errors(app: FastAPI) -> None:
         headers = dict(error.headers) if error.headers else None
         return refusal(error.status_code, text, code=code, headers=headers)
 
-    async def on_invalid(_: Request, error: Exception) -> Response:
+    async def on_invalid(_: Request, _error: Exception) -> Response:
         return refusal(422, "The request does not have the expected form.", code="structure")
 
     app.add_exception_handler(RequestError, on_refusal)

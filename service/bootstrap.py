@@ -2,191 +2,79 @@
 
 from __future__ import annotations
 
-import gc
-import importlib.metadata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from rules.engine import Engine, software_version
-from rules.errors import KnowledgeError
+from rules.engine import Engine
 from rules.rulebook import Rulebook, load_rulebook
-from service.alerts.keyring import Keyring, card_uuid, new_keyring, open_keyring
-from service.cds_hooks.cards import CardWriter, Circumstances, NameCard
-from service.cds_hooks.client_profile import ClientProfile, FhirServer, RuleModes
-from service.cds_hooks.discovery import SERVICES, discovery_document, prefetch_templates
-from service.cds_hooks.proposing import proposer
+from service.alerts.keyring import new_keyring
+from service.cds_hooks.discovery import prefetch_templates
+from service.installation import refuse_clashes
+from service.parts import Parts, warm_up
 from service.settings import Settings, SettingsRefused
 
 if TYPE_CHECKING:
-    from fastapi import Request
-
-    from rules.assessment import Recommendation
-    from service.alerts.recorder import Recorder
-    from service.cds_hooks.clients import Client, ClientRegistry
-    from service.cds_hooks.contexts import HookCall
+    from service.alerts.record import Record
     from service.cds_hooks.fetching import Fetcher
-    from service.cds_hooks.prefetch import Supply
     from service.cds_hooks.trust import Gatekeeper
-    from service.review import Review
+    from service.rollout import ModeBoard
 
-Fetch = Callable[["HookCall", "Client", "Supply", float], Awaitable["Supply"]]
-# Distributions that would bring top-level packages of our names, and silently replace them.
-OWN_PACKAGES = ("rules", "fhir_adapter", "service")
-
-
-class Parts:
-    """Everything one worker answers with."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        engine: Engine,
-        *,
-        clock: Callable[[], datetime],
-        keyring: Keyring,
-        gatekeeper: Gatekeeper | None = None,
-        recorder: Recorder | None = None,
-        fetcher: Fetcher | None = None,
-    ) -> None:
-        self.settings = settings
-        self.engine = engine
-        self.clock = clock
-        self.recorder = recorder
-        self.gatekeeper = gatekeeper
-        self.registry: ClientRegistry | None = gatekeeper.registry if gatekeeper else None
-        self._fetcher = fetcher
-        self.fetch: Fetch | None = fetcher.complete if fetcher else None
-        self.services = SERVICES
-        self.discovery = discovery_document(engine.rulebook.vocabulary, SERVICES)
-        self.discovery_needs_token = False
-        self.software = software_version()
-        self.cards = CardWriter(engine.rulebook, max_cards=settings.max_cards)
-        self._keyring = keyring
-        self._developer = _developer(settings)
-        self._may_speak: dict[tuple[str, str], tuple[str, ...]] = {}
-
-    async def identify(self, request: Request, paths: Sequence[str]) -> Client:
-        """Who calls; the developer in development mode, else whoever signed the token.
-
-        Raises:
-            NotTrusted: the caller is not known, or may not call this address.
-        """
-        if self.gatekeeper is None:
-            return self._developer
-        return await self.gatekeeper.identify(
-            request.headers.get("authorization"),
-            audience=paths,
-            now=lambda: self.clock().timestamp(),
-        )
-
-    def allows_origin(self, origin: str) -> bool:
-        """Whether a browser there may call: those of the profiles, any in development mode."""
-        return self.registry is None or origin in self.registry.origins
-
-    def speaks(self, profile: ClientProfile) -> Callable[[Recommendation], bool]:
-        """Which recommendations may become cards for this client: live ones, drafts only where accepted."""
-        modes = profile.rules
-
-        def may(one: Recommendation) -> bool:
-            return modes.of(one.rule) == "live" and (modes.accept_draft or one.status == "reviewed")
-
-        return may
-
-    def card_names(
-        self, tenant: str, patient: str, hook_instance: str, service: str
-    ) -> NameCard:
-        """Gives the uuid of a card from (rule, subject); equal for the same problem in the same event."""
-
-        def name(rule: str, about: str) -> str:
-            key = self._keyring.recommendation_key(tenant, patient, rule, about)
-            return card_uuid(key, hook_instance, service)
-
-        return name
-
-    def circumstances(
-        self, call: HookCall, client: Client, review: Review, name_card: NameCard
-    ) -> Circumstances:
-        """What the card writer needs to know of a call."""
-        profile = client.profile
-        return Circumstances(
-            style=profile.cards,
-            name_card=name_card,
-            speaks=self.speaks(profile),
-            propose=proposer(
-                self.engine.rulebook.vocabulary,
-                patient_id=call.patient_id,
-                as_of=review.assessment.provenance.as_of,
-                version=profile.fhir.version,
-                drafts=call.drafts,
-                delete=profile.cards.delete,
-            ),
-        )
-
-    def may_speak(self, hook: str, verbosity: str) -> tuple[str, ...]:
-        """Rules that could have spoken at this hook, so that their silence means something."""
-        key = (hook, verbosity)
-        if key not in self._may_speak:
-            from service.alerts.recorder import may_speak  # noqa: PLC0415 - where a record is kept
-
-            self._may_speak[key] = may_speak(self.engine.rulebook.cards, hook, verbosity)
-        return self._may_speak[key]
-
-    def take_feedback(self, client: Client, service: str, entries: Sequence[Any]) -> None:
-        """Write feedback down as it came; without a record (development only) it is not kept."""
-        if self.recorder is not None:
-            self.recorder.feedback(client.profile.id, service, entries, self.clock())
-
-    def problem(self) -> str:
-        """Why this worker should get no calls now; empty when it is fit."""
-        return ""
-
-    def settle(self) -> None:
-        """Warm the engine up, then keep what is loaded out of the garbage collector's rounds."""
-        warm_up(self.engine, self.settings.profile, self.clock())
-        gc.collect()
-        gc.freeze()
-
-    async def close(self) -> None:
-        """Give everything back."""
-        if self.gatekeeper is not None:
-            await self.gatekeeper.close()
-        if self._fetcher is not None:
-            await self._fetcher.close()
-        if self.recorder is not None:
-            self.recorder.close()
-        self.engine.close()
+NO_CLIENTS: Final = (
+    "No client profiles: set DEKACARD_CLIENTS to their folder, or use --dev on this machine only."
+)
 
 
 def assemble(settings: Settings, *, clock: Callable[[], datetime] | None = None) -> Parts:
-    """Build everything a worker needs.
+    """Build everything a worker needs; call it once per worker, after any fork.
 
     Raises:
-        KnowledgeError: a pack cannot be used, or another distribution owns one of our packages.
+        KnowledgeError: a pack cannot be used, or another distribution wrote into our packages.
         SettingsRefused: there are neither client profiles nor development mode.
+        DekacardError: a client profile, the keys or the store cannot be used.
     """
     refuse_clashes()
     engine = build_engine(settings)
+    now = clock or (lambda: datetime.now(UTC))
     gatekeeper = fetcher = None
     if settings.clients is not None:
         gatekeeper = _gatekeeper(settings)
         fetcher = _fetcher(engine)
     elif not settings.dev:
-        raise SettingsRefused(
-            "No client profiles: set DEKACARD_CLIENTS to their folder, or use --dev on this machine only."
-        )
-    recorder, keyring = _record(settings)
+        raise SettingsRefused(NO_CLIENTS)
+    record = _record(settings, now)
+    if record is not None:
+        record.keep_packs(engine.rulebook)
     return Parts(
         settings,
         engine,
-        clock=clock or (lambda: datetime.now(UTC)),
-        keyring=keyring,
+        clock=now,
+        keyring=record.keyring if record else new_keyring(encrypt=False),
         gatekeeper=gatekeeper,
-        recorder=recorder,
+        recorder=record,
+        modes=_modes(record),
         fetcher=fetcher,
     )
+
+
+def check(settings: Settings) -> None:
+    """Find whatever a worker would refuse, without opening the record.
+
+    Raises:
+        DekacardError: as ``assemble``.
+    """
+    refuse_clashes()
+    engine = build_engine(settings)
+    warm_up(engine, settings.profile, datetime.now(UTC))
+    engine.close()
+    if settings.clients is not None:
+        from service.cds_hooks.clients import ClientRegistry
+
+        ClientRegistry.load(settings.clients)
+    elif not settings.dev:
+        raise SettingsRefused(NO_CLIENTS)
 
 
 def build_engine(settings: Settings, *, rulebook: Rulebook | None = None) -> Engine:
@@ -200,94 +88,57 @@ def build_engine(settings: Settings, *, rulebook: Rulebook | None = None) -> Eng
     return Engine(book, settings.engine)
 
 
-def warm_up(engine: Engine, profile: str, now: datetime) -> None:
-    """Compile the rules for today and evaluate an empty patient, so that the first caller does not wait."""
-    from rules.facts import Context, FactSet, Patient  # noqa: PLC0415
-
-    facts = FactSet(patient=Patient(id="warm-up"), context=Context(profile=profile))
-    engine.assess(facts, as_of=now, today=now.date())
-
-
-def refuse_clashes() -> None:
-    """Refuse to run when another distribution has put files into our packages (PyPI has a ``rules`` of its own).
-
-    Raises:
-        KnowledgeError: a file of our packages is not ours; the remedy is an environment of our own.
-    """
-    foreign = foreign_files()
-    if foreign:
-        raise KnowledgeError(
-            f"another distribution wrote into the packages of dekacard: {', '.join(foreign[:3])}.",
-            remedy="Install dekacard into an environment of its own (uv tool install dekacard, or pipx).",
-        )
-
-
-def foreign_files() -> list[str]:
-    """Files directly in our packages that our wheel did not bring, or not with this size.
-
-    Only our own list of files is read: asking every distribution takes longer than the rest of the start.
-    A checkout (editable install) has no such list and is taken as it is.
-    """
-    try:
-        files = importlib.metadata.distribution("dekacard").files or []
-    except importlib.metadata.PackageNotFoundError:
-        return []
-    ours = {str(file): file for file in files if file.parts[0] in OWN_PACKAGES}
-    if not ours:
-        return []
-    root = Path(str(files[0].locate())).parents[len(files[0].parts) - 1]
-    foreign: list[str] = []
-    for package in OWN_PACKAGES:
-        for path in sorted((root / package).glob("*.py")):
-            known = ours.get(f"{package}/{path.name}")
-            if known is None or (known.size is not None and known.size != path.stat().st_size):
-                foreign.append(f"{package}/{path.name}")
-    return foreign
-
-
-def _developer(settings: Settings) -> Client:
-    from service.cds_hooks.clients import Client  # noqa: PLC0415 - YAML of profiles is not needed for it
-
-    profile = ClientProfile(
-        id="developer",
-        title="Development on this machine",
-        rules=RuleModes(mode="live", accept_draft=True),
-        fhir=FhirServer(fetch=False),
-        zone=settings.zone,
-        deadline_ms=settings.deadline_ms,
-        profile=settings.profile,
-        verbosity=settings.verbosity,
-    )
-    return Client(profile=profile, issuer="", tenant=None, jti="")
-
-
 def _gatekeeper(settings: Settings) -> Gatekeeper:
-    from service.cds_hooks.clients import ClientRegistry  # noqa: PLC0415 - not needed in development
-    from service.cds_hooks.jwks import KeyCache  # noqa: PLC0415
-    from service.cds_hooks.replay import open_jti_store  # noqa: PLC0415
-    from service.cds_hooks.trust import Gatekeeper  # noqa: PLC0415
+    from service.cds_hooks.clients import ClientRegistry
+    from service.cds_hooks.jwks import KeyCache
+    from service.cds_hooks.replay import open_jti_store
+    from service.cds_hooks.trust import Gatekeeper
 
     registry = ClientRegistry.load(Path(settings.clients or ""))
     return Gatekeeper(
-        registry=registry, keys=KeyCache(read_secret=lambda profile, source: registry.secret(profile, source)), jti_store=open_jti_store(settings.jti_store)
+        registry=registry,
+        keys=KeyCache(read_secret=registry.secret),
+        jti_store=open_jti_store(settings.jti_store),
     )
 
 
 def _fetcher(engine: Engine) -> Fetcher:
-    from service.cds_hooks.fetching import Fetcher  # noqa: PLC0415 - the HTTP client is not needed in development
+    from service.cds_hooks.fetching import Fetcher
 
     return Fetcher(prefetch_templates(engine.rulebook.vocabulary))
 
 
-def _record(settings: Settings) -> tuple[Recorder | None, Keyring]:
+def _modes(record: Record | None) -> ModeBoard | None:
+    if record is None:
+        return None
+    from service.rollout import ModeBoard
+
+    return ModeBoard(record.database)
+
+
+def _record(settings: Settings, clock: Callable[[], datetime]) -> Record | None:
+    """The record of this worker, started; None where no store is set, which only development allows.
+
+    Raises:
+        SettingsRefused: clients are served, and nothing would be recorded.
+    """
     if not settings.store_url:
-        return None, new_keyring(encrypt=False)
-    raise SettingsRefused("DEKACARD_STORE_URL: the record is not available yet.")
+        if settings.clients is not None:
+            raise SettingsRefused(
+                "Clients are served, so a record must be kept: set DEKACARD_STORE_URL."
+            )
+        return None
+    from service.alerts.record import open_record
+    from service.alerts.values import RecordOptions
+
+    options = RecordOptions(
+        database_url=settings.store_url,
+        spool=str(settings.spool_dir),
+        keyring=str(settings.keyring),
+    )
+    return open_record(options, create_keys=settings.dev, upgrade=settings.dev, clock=clock)
 
 
 def zone_of(settings: Settings) -> ZoneInfo:
     """The zone of calendar days outside client profiles."""
     return ZoneInfo(settings.zone)
-
-
-__all__ = ["Parts", "assemble", "build_engine", "open_keyring", "refuse_clashes", "warm_up"]

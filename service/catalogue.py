@@ -83,7 +83,7 @@ def print_rule(name: str) -> None:
     settings, book = _open()
     card = book.cards.get(name)
     if card is None:
-        near = [known for known in sorted(book.cards) if name.split("-")[0] in known]
+        near = [known for known in sorted(book.cards) if name.split("-", maxsplit=1)[0] in known]
         raise KnowledgeError(
             f"there is no rule {name!r}.", remedy=f"Similar: {', '.join(near) or 'none'}."
         )

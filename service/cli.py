@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rules.errors import DekacardError, EngineError, KnowledgeError, RequestError
+from service.record_cli import install
 
 app = typer.Typer(
     name="dekacard",
@@ -21,7 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-rules_app = typer.Typer(help="The rules in force: list them, read one, check a pack.", no_args_is_help=True)
+rules_app = typer.Typer(
+    help="The rules in force: list them, read one, check a pack.", no_args_is_help=True
+)
 config_app = typer.Typer(help="The settings of this installation.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
 app.add_typer(config_app, name="config")
@@ -58,7 +61,7 @@ VerbosityOption = Annotated[
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Errors on purpose become one sentence and a numbered exit code, never a traceback."""
-    from service.settings import SettingsRefused  # noqa: PLC0415
+    from service.settings import SettingsRefused
 
     try:
         yield
@@ -81,8 +84,15 @@ def _stop(message: str, code: Exit) -> None:
 
 @app.command()
 def explain(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="CDS Hooks request or FHIR Bundle; - reads standard input.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per patient.")] = False,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="CDS Hooks request or FHIR Bundle; - reads standard input."
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per patient.")
+    ] = False,
     as_of: AsOfOption = None,
     profile: ProfileOption = None,
     verbosity: VerbosityOption = None,
@@ -91,7 +101,7 @@ def explain(
 ) -> None:
     """Review the patients of one file and show facts, chain, recommendations and gaps."""
     with plain_errors():
-        from service.explaining import explain_file  # noqa: PLC0415
+        from service.explaining import explain_file
 
         body = sys.stdin.buffer.read() if file == "-" else _read(Path(file))
         failed = explain_file(
@@ -113,12 +123,14 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     workers: Annotated[int | None, typer.Option(help="Server processes.")] = None,
     engine: EngineOption = None,
-    dev: Annotated[bool, typer.Option("--dev", help="Without client profiles, on a loopback address only.")] = False,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="Without client profiles, on a loopback address only.")
+    ] = False,
 ) -> None:
     """Answer CDS Hooks until stopped; a worker that dies is started again."""
     with plain_errors():
-        from service.serving import serve as run  # noqa: PLC0415
-        from service.settings import Settings  # noqa: PLC0415
+        from service.serving import serve as run
+        from service.settings import Settings
 
         settings = Settings.read(
             host=host, port=port, workers=workers, engine=engine, dev=dev or None
@@ -134,7 +146,7 @@ def demo(
 ) -> None:
     """Start the service on this machine, call its hooks with the bundled examples, show the cards."""
     with plain_errors():
-        from service.demo import run_demo  # noqa: PLC0415
+        from service.demo import run_demo
 
         run_demo(port=0 if once else port, once=once, engine=engine)
 
@@ -143,7 +155,7 @@ def demo(
 def doctor() -> None:
     """Look at everything the service needs, and say what to do about what is missing."""
     with plain_errors():
-        from service.doctor import examine  # noqa: PLC0415
+        from service.doctor import examine
 
         healthy = examine()
     if not healthy:
@@ -151,10 +163,12 @@ def doctor() -> None:
 
 
 @rules_app.command("list")
-def list_rules(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_rules(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """List every rule in force with its urgency, certainty and status."""
     with plain_errors():
-        from service.catalogue import print_rules  # noqa: PLC0415
+        from service.catalogue import print_rules
 
         print_rules(as_json=as_json)
 
@@ -163,7 +177,7 @@ def list_rules(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.
 def show_rule(name: Annotated[str, typer.Argument(help="Rule id, as in 'rules list'.")]) -> None:
     """Show one rule: when it speaks, what it says, which numbers and sources it uses."""
     with plain_errors():
-        from service.catalogue import print_rule  # noqa: PLC0415
+        from service.catalogue import print_rule
 
         print_rule(name)
 
@@ -175,7 +189,7 @@ def check_rules(
 ) -> None:
     """Check all packs and play every vignette against the combined rules."""
     with plain_errors():
-        from service.catalogue import check_packs  # noqa: PLC0415
+        from service.catalogue import check_packs
 
         sound = check_packs(tuple(packs or ()), engine)
     if not sound:
@@ -186,7 +200,7 @@ def check_rules(
 def list_claims() -> None:
     """Show how each sentence of the source text is represented, and how sure it is."""
     with plain_errors():
-        from service.catalogue import print_claims  # noqa: PLC0415
+        from service.catalogue import print_claims
 
         print_claims()
 
@@ -195,8 +209,8 @@ def list_claims() -> None:
 def check_config() -> None:
     """Read all settings, packs and client profiles without serving."""
     with plain_errors():
-        from service.doctor import print_settings  # noqa: PLC0415
-        from service.settings import Settings  # noqa: PLC0415
+        from service.doctor import print_settings
+        from service.settings import Settings
 
         print_settings(Settings.read())
 
@@ -218,7 +232,7 @@ def _mount(name: str, module: str, attribute: str, help_text: str) -> None:
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )
     def passed_on(context: typer.Context) -> None:
-        import importlib  # noqa: PLC0415
+        import importlib
 
         sub: typer.Typer = getattr(importlib.import_module(module), attribute)
         command: Any = typer.main.get_command(sub)
@@ -232,7 +246,11 @@ _mount(
     "app",
     "Check any CDS Hooks service against the specification and its known clients.",
 )
-_mount("clients", "service.clients_cli", "app", "Client profiles: make one, check them, mint a token.")
+_mount(
+    "clients", "service.clients_cli", "app", "Client profiles: make one, check them, mint a token."
+)
+
+install(app)
 
 
 def main() -> None:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 State = Literal["good", "attention", "bad"]
-_SIGNS = {"good": "[green]good[/]     ", "attention": "[yellow]attention[/]", "bad": "[red]bad[/]      "}
+_SIGNS = {
+    "good": "[green]good[/]     ",
+    "attention": "[yellow]attention[/]",
+    "bad": "[red]bad[/]      ",
+}
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,9 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    from importlib.metadata import packages_distributions  # noqa: PLC0415
+    from importlib.metadata import packages_distributions
 
-    from service.bootstrap import OWN_PACKAGES, foreign_files  # noqa: PLC0415
+    from service.installation import OWN_PACKAGES, foreign_files
 
     known = packages_distributions()
     others = {
@@ -82,11 +86,13 @@ def _packages() -> Iterator[Finding]:
             "pip install --force-reinstall dekacard, in an environment of its own.",
         )
     if not others and not foreign:
-        yield Finding("good", "no other distribution uses the packages rules, fhir_adapter, service")
+        yield Finding(
+            "good", "no other distribution uses the packages rules, fhir_adapter, service"
+        )
 
 
 def _durable() -> Iterator[Finding]:
-    from rules.driver import explain_import_error  # noqa: PLC0415
+    from rules.driver import explain_import_error
 
     problem = explain_import_error()
     if problem:
@@ -96,15 +102,15 @@ def _durable() -> Iterator[Finding]:
 
 
 def _settings() -> Iterator[Finding]:
-    from service.settings import Settings  # noqa: PLC0415
+    from service.settings import Settings
 
     settings = Settings.read()
     yield Finding("good", f"settings: engine {settings.engine}, vitamin D bands {settings.profile}")
 
 
 def _knowledge() -> Iterator[Finding]:
-    from rules.rulebook import load_rulebook  # noqa: PLC0415
-    from service.settings import Settings  # noqa: PLC0415
+    from rules.rulebook import load_rulebook
+    from service.settings import Settings
 
     settings = Settings.read()
     book = load_rulebook(settings.packs, settings.pack_dirs)
@@ -114,7 +120,9 @@ def _knowledge() -> Iterator[Finding]:
         if pack.head.status == "reviewed":
             yield Finding("good", name)
         else:
-            yield Finding("attention", f"{name}: {pack.head.status}, not signed by a named clinician")
+            yield Finding(
+                "attention", f"{name}: {pack.head.status}, not signed by a named clinician"
+            )
     overdue = sorted(name for name, card in book.cards.items() if card.review_due < today)
     if overdue:
         yield Finding(
@@ -125,9 +133,10 @@ def _knowledge() -> Iterator[Finding]:
 
 
 def _engines() -> Iterator[Finding]:
-    from rules.driver import explain_import_error  # noqa: PLC0415
-    from service.bootstrap import build_engine, warm_up  # noqa: PLC0415
-    from service.settings import Settings  # noqa: PLC0415
+    from rules.driver import explain_import_error
+    from service.bootstrap import build_engine
+    from service.parts import warm_up
+    from service.settings import Settings
 
     names = ("compiled",) if explain_import_error() else ("durable", "compiled")
     for name in names:
@@ -135,11 +144,13 @@ def _engines() -> Iterator[Finding]:
         engine = build_engine(settings)
         warm_up(engine, settings.profile, datetime.now(UTC))
         engine.close()
-        yield Finding("good", f"engine {name}: every rule compiles, a patient without data is evaluated")
+        yield Finding(
+            "good", f"engine {name}: every rule compiles, a patient without data is evaluated"
+        )
 
 
 def _clients() -> Iterator[Finding]:
-    from service.settings import Settings  # noqa: PLC0415
+    from service.settings import Settings
 
     settings = Settings.read()
     if settings.clients is None:
@@ -149,7 +160,7 @@ def _clients() -> Iterator[Finding]:
             "Write one with 'dekacard clients new', and set DEKACARD_CLIENTS to its folder.",
         )
         return
-    from service.cds_hooks.clients import ClientRegistry  # noqa: PLC0415
+    from service.cds_hooks.clients import ClientRegistry
 
     registry = ClientRegistry.load(settings.clients)
     for profile in registry.profiles:
@@ -162,13 +173,7 @@ def print_settings(settings: Settings) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for name in sorted(type(settings).model_fields):
         console.print(f"DEKACARD_{name.upper()} = {escape(str(getattr(settings, name)))}")
-    from service.bootstrap import build_engine, warm_up  # noqa: PLC0415
+    from service.bootstrap import check
 
-    engine = build_engine(settings)
-    warm_up(engine, settings.profile, datetime.now(UTC))
-    engine.close()
-    if settings.clients is not None:
-        from service.cds_hooks.clients import ClientRegistry  # noqa: PLC0415
-
-        ClientRegistry.load(settings.clients)
+    check(settings)
     console.print("[green]Settings, packs and profiles can be used.[/]")

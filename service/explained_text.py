@@ -30,13 +30,20 @@ def print_explanation(told: Mapping[str, Any], console: Console | None = None) -
         if words
     )
     out.print()
-    out.print(f"[bold]Patient {escape(patient['id'] or '(no id)')}[/], {who}; reviewed as of {told['as_of']}")
+    out.print(
+        f"[bold]Patient {escape(patient['id'] or '(no id)')}[/], {who}; reviewed as of {told['as_of']}"
+    )
     recommendations = told["recommendations"]
     for one in recommendations:
         out.print(_panel(one))
     if not recommendations:
         out.print(Padding(_silence(told), (1, 2)))
-    _print_list(out, "Could matter here, and could not be read", [n["detail"] for n in told["notices"]], "yellow")
+    _print_list(
+        out,
+        "Could matter here, and could not be read",
+        [n["detail"] for n in told["notices"]],
+        "yellow",
+    )
     _print_list(
         out,
         "Gave way",
@@ -70,7 +77,9 @@ def print_explanation(told: Mapping[str, Any], console: Console | None = None) -
 
 def _panel(one: Mapping[str, Any]) -> Panel:
     parts: list[RenderableType] = [Text(one["summary"], style="bold")]
-    _section(parts, "Data", [f"{fact['says']}{_references(fact['source'])}" for fact in one["because"]])
+    _section(
+        parts, "Data", [f"{fact['says']}{_references(fact['source'])}" for fact in one["because"]]
+    )
     _section(parts, "Chain", [f"{link['says']}" for link in one["chain"]])
     _section(parts, "Options", [suggestion["label"] for suggestion in one["suggestions"]])
     _section(parts, "Numbers", [used["says"] for used in one["parameters"]])
@@ -81,7 +90,9 @@ def _panel(one: Mapping[str, Any]) -> Panel:
     return Panel(
         Group(*parts),
         title=Text.assemble(urgency, f" {one['rule']}"),
-        subtitle=Text(f"version {one['version']}, certainty {one['certainty']}{badge}", style="dim"),
+        subtitle=Text(
+            f"version {one['version']}, certainty {one['certainty']}{badge}", style="dim"
+        ),
         title_align="left",
         subtitle_align="right",
         border_style=_BORDERS[one["indicator"]],

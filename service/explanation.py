@@ -34,13 +34,16 @@ class Explainer:
         provenance = assessment.provenance
         return {
             "as_of": provenance.as_of.isoformat(),
-            "patient": _known({"id": patient.id, "age_years": patient.age_years, "sex": patient.sex}),
+            "patient": _known(
+                {"id": patient.id, "age_years": patient.age_years, "sex": patient.sex}
+            ),
             "recommendations": [
                 self._recommendation(one, provenance.profile, propose)
                 for one in assessment.recommendations
             ],
             "superseded": [
-                {"rule": one.rule, "by": one.by, "about": one.about} for one in assessment.superseded
+                {"rule": one.rule, "by": one.by, "about": one.about}
+                for one in assessment.superseded
             ],
             "suppressed": [
                 {"rule": one.rule, "reason": one.reason, "about": one.about}
@@ -100,7 +103,9 @@ class Explainer:
                 for used in one.parameters
             ],
             "citations": [
-                _known({"key": c.key, "label": c.label, "url": c.url or None, "verified": c.verified})
+                _known(
+                    {"key": c.key, "label": c.label, "url": c.url or None, "verified": c.verified}
+                )
                 for c in one.citations
             ],
             "suggestions": [

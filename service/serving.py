@@ -31,11 +31,13 @@ def serve(settings: Settings) -> None:
         DekacardError: anything else that a worker would refuse, found before the first one starts.
     """
     refuse_open_doors(settings)
-    from service.bootstrap import assemble  # noqa: PLC0415 - the YAML of the packs
+    from service.bootstrap import check
 
-    assemble(settings).engine.close()  # whatever is wrong is said once, here
+    check(settings)  # whatever is wrong is said once, here
     listening = listen(settings.host, settings.port)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
+    )
     host, port = listening.getsockname()[:2]
     _log.info("serving on http://%s:%s with %s worker(s)", host, port, settings.workers)
     Supervisor(settings.workers, lambda: run_worker(settings, listening)).run()
@@ -46,10 +48,6 @@ def refuse_open_doors(settings: Settings) -> None:
     if settings.dev and not is_loopback(settings.host):
         raise SettingsRefused(
             f"--dev listens on a loopback address only, not on {settings.host!r}.",
-        )
-    if settings.clients is None and not settings.dev:
-        raise SettingsRefused(
-            "No client profiles: set DEKACARD_CLIENTS to their folder, or use --dev on this machine only."
         )
 
 
@@ -74,9 +72,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 def run_worker(settings: Settings, listening: socket.socket) -> None:
     """One server process, until it is told to stop."""
-    import uvicorn  # noqa: PLC0415 - only in a worker
+    import uvicorn
 
-    from service.app import create_app  # noqa: PLC0415
+    from service.app import create_app
 
     config = uvicorn.Config(
         create_app(settings),
@@ -135,7 +133,11 @@ class Supervisor:
             self.restarts += 1
             lived = time.monotonic() - since
             _log.error(
-                "worker %s ended with %s after %.1f s; restart %s", place, process.exitcode, lived, self.restarts
+                "worker %s ended with %s after %.1f s; restart %s",
+                place,
+                process.exitcode,
+                lived,
+                self.restarts,
             )
             self._fast_deaths = self._fast_deaths + 1 if lived < _FAST_DEATH else 0
             if self._fast_deaths >= _MOST_FAST_DEATHS:

@@ -25,37 +25,51 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     packs: Annotated[tuple[str, ...] | None, NoDecode] = Field(
-        default=None, description="Packs in force, by id, comma-separated; unset means every bundled pack."
+        default=None,
+        description="Packs in force, by id, comma-separated; unset means every bundled pack.",
     )
     pack_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="Folders with further packs, comma-separated."
     )
     engine: Literal["durable", "compiled"] = Field(
-        default="durable", description="Who matches: durable_rules, or Python generated from the same rules."
+        default="durable",
+        description="Who matches: durable_rules, or Python generated from the same rules.",
     )
     validation: Literal["off", "suspicious", "all"] = Field(
-        default="suspicious", description="How much input fhir.resources looks at, to explain what was unreadable."
+        default="suspicious",
+        description="How much input fhir.resources looks at, to explain what was unreadable.",
     )
-    profile: str = Field(default="nam-2011", description="Band profile for vitamin D where the client states none.")
+    profile: str = Field(
+        default="nam-2011", description="Band profile for vitamin D where the client states none."
+    )
     verbosity: Literal["standard", "education"] = Field(
-        default="standard", description="Whether teaching cards are given where the client states nothing."
+        default="standard",
+        description="Whether teaching cards are given where the client states nothing.",
     )
-    zone: str = Field(default="UTC", description="Time zone of calendar days outside client profiles.")
+    zone: str = Field(
+        default="UTC", description="Time zone of calendar days outside client profiles."
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="Port to listen on.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=8080, description="Port to listen on."
+    )
     workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="Server processes.")
     public_url: str = Field(
         default="", description="Our base address as clients see it, without a slash at the end."
     )
-    clients: Path | None = Field(default=None, description="Folder of client profiles (one YAML file each).")
+    clients: Path | None = Field(
+        default=None, description="Folder of client profiles (one YAML file each)."
+    )
     jti_store: str = Field(
-        default="sqlite:///dekacard-jti.sqlite", description="Store of tokens already used (SQLite or PostgreSQL)."
+        default="sqlite:///dekacard-jti.sqlite",
+        description="Store of tokens already used (SQLite or PostgreSQL).",
     )
     dev: bool = Field(
         default=False, description="Serve without client profiles, on a loopback address only."
     )
     deadline_ms: Annotated[int, Field(ge=50, le=2000)] = Field(
-        default=500, description="Deadline of a call where the client profile states none, in milliseconds."
+        default=500,
+        description="Deadline of a call where the client profile states none, in milliseconds.",
     )
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=4 * 1024 * 1024, description="Largest body that is read."
@@ -64,11 +78,15 @@ class Settings(BaseSettings):
         default=3, description="Cards shown in full; critical ones are never folded."
     )
     store_url: str = Field(
-        default="", description="Database of the record (SQLite file or PostgreSQL); empty: no record is kept."
+        default="",
+        description="Database of the record (SQLite file or PostgreSQL); empty: no record is kept.",
     )
-    spool_dir: Path = Field(default=Path("dekacard-spool"), description="Folder of the durable spool.")
+    spool_dir: Path = Field(
+        default=Path("dekacard-spool"), description="Folder of the durable spool."
+    )
     keyring: Path = Field(
-        default=Path("dekacard-keys.json"), description="File with the keys that protect the record."
+        default=Path("dekacard-keys.json"),
+        description="File with the keys that protect the record.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe event that is logged."

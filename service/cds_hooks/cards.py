@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -34,13 +34,13 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     """What a card needs to know of the call it answers.
 
     ``name_card`` gives the uuid of a card from (rule, subject): the same problem in the same event keeps it,
-    so that feedback finds its call. ``speaks`` says whether a recommendation may become a card here,
-    ``propose`` turns a proposed action into actions with FHIR drafts (none where the client cannot use it).
+    so that feedback finds its call. ``modes`` says how far each rule reaches (only ``live`` ones become
+    cards), ``propose`` turns a proposed action into actions with FHIR drafts (none where the client cannot use it).
     """
 
     style: CardStyle
     name_card: NameCard
-    speaks: Callable[[Recommendation], bool]
+    modes: Mapping[str, str]
     propose: Propose
 
 
@@ -57,7 +57,8 @@ class CardWriter:
 
     def write(self, review: Review, where: Circumstances) -> list[IssuedCard]:
         """The cards of one answer, most urgent first; gaps and failures come last, as cards of their own."""
-        spoken = [one for one in review.assessment.recommendations if where.speaks(one)]
+        assessment = review.assessment
+        spoken = [one for one in assessment.recommendations if where.modes.get(one.rule) == "live"]
         shown, folded = _fold(spoken, self._max_cards)
         profile = review.facts.context.profile
         cards = [self._recommendation(one, where, profile) for one in shown]
@@ -65,9 +66,15 @@ class CardWriter:
             cards.append(self._also_found(folded, where))
         if review.notices:
             cards.append(self._gaps(review.notices, where))
-        if review.assessment.failures:
-            broken = sorted({failure.rule for failure in review.assessment.failures})
-            cards.append(self.incomplete(broken, where.name_card))
+        unsaid = {failure.rule for failure in assessment.failures}
+        # A rule in trial must not silence a live one: what it would have said is at least named.
+        unsaid |= {
+            one.rule
+            for one in assessment.superseded
+            if where.modes.get(one.rule) == "live" and where.modes.get(one.by) != "live"
+        }
+        if unsaid:
+            cards.append(self.incomplete(sorted(unsaid), where.name_card))
         return cards
 
     def incomplete(self, what: Sequence[str], name_card: NameCard) -> IssuedCard:

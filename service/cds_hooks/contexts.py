@@ -113,9 +113,7 @@ def _drafts(context: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             return
 
 
-def _selections(
-    context: Mapping[str, Any], drafts: tuple[dict[str, Any], ...]
-) -> frozenset[str]:
+def _selections(context: Mapping[str, Any], drafts: tuple[dict[str, Any], ...]) -> frozenset[str]:
     """References among the drafts; where the hook names none, all of them are new to the user."""
     named = context.get("selections")
     if isinstance(named, list):

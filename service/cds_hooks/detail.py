@@ -63,7 +63,9 @@ class DetailWriter:
             yield _source_line(citation)
         head = self._packs[one.pack]
         reviewed = (
-            f"reviewed {escaped(one.reviewed)}" if one.reviewed else "not yet reviewed by a clinician"
+            f"reviewed {escaped(one.reviewed)}"
+            if one.reviewed
+            else "not yet reviewed by a clinician"
         )
         yield (
             f"Rule {escaped(one.rule)}, version {escaped(one.version)}, status {one.status}, {reviewed}; "

@@ -50,7 +50,7 @@ def supply_of(call: HookCall, profile: ClientProfile | None = None) -> Supply:
     its query says which results were looked for.
     """
     resources: list[dict[str, Any]] = []
-    unread = {source: REASONS[PrefetchState.ABSENT] for source in SOURCES.values()}
+    unread = dict.fromkeys(SOURCES.values(), REASONS[PrefetchState.ABSENT])
     for sent, value in call.prefetch.items():
         key = profile.key_of(sent) if profile else sent
         read = read_prefetch(value)

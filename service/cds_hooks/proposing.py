@@ -57,4 +57,3 @@ def _action(proposed: Proposed, proposal: ProposedAction, delete: str) -> Action
     else:
         action["resourceId"] = proposed.resource_id
     return action
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,10 +20,10 @@ from service.front_door import read_json
 from service.review import Case, Review, review
 
 if TYPE_CHECKING:
-    from service.alerts.values import Call, IssuedCard
-    from service.bootstrap import Parts
+    from service.alerts.values import Call, IssuedCard, Mode
     from service.cds_hooks.clients import Client
     from service.cds_hooks.discovery import HookService
+    from service.parts import Parts
 
 JSON: Final = "application/json"
 _CONTENT_TYPES: Final = frozenset({"", JSON, "application/fhir+json", "application/json+fhir"})
@@ -88,7 +89,9 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
     _refuse_without_medications(call, supply)
     now = parts.clock()
     tenant = client.profile.id
-    history = parts.recorder.history(tenant, call.patient_id, call.user_id, now) if parts.recorder else ()
+    history = (
+        parts.recorder.history(tenant, call.patient_id, call.user_id, now) if parts.recorder else ()
+    )
     case = Case(
         resources=supply.resources,
         patient_id=call.patient_id,
@@ -109,7 +112,7 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
         cards.append(parts.cards.incomplete(supply.late, name_card))
     if parts.recorder is not None:
         parts.recorder.record(
-            _record_of(call, client, service, now, started),
+            _record_of(call, client, service, now, started, parts.modes(client.profile)),
             done,
             cards,
             history=history,
@@ -146,7 +149,7 @@ def _response(
 ) -> dict[str, Any]:
     """The answer with what the cards leave out: every rule that spoke, every gap, mode and knowledge."""
     assessment = done.assessment
-    speaks = parts.speaks(client.profile)
+    modes = parts.modes(client.profile)
     report: dict[str, Any] = {
         "mode": client.profile.rules.mode,
         "knowledge": assessment.provenance.packs,
@@ -156,23 +159,27 @@ def _response(
     fired = [
         {"rule": one.rule, "indicator": one.indicator}
         for one in assessment.recommendations
-        if speaks(one)
+        if modes.get(one.rule) == "live"
     ]
     gaps = [
         {name: value for name, value in (("source", gap.source), ("code", gap.code), ("says", gap.says)) if value}
         for gap in done.gaps
     ]  # fmt: skip
     failures = [failure.rule for failure in assessment.failures]
-    for name, value in (("rules", fired), ("gaps", gaps), ("failures", failures)):
-        if value:
-            report[name] = value
+    lists = {"rules": fired, "gaps": gaps, "failures": failures}
+    report |= {name: value for name, value in lists.items() if value}
     return {"cards": [card.body for card in cards], "extension": {"org.dekacard.review": report}}
 
 
 def _record_of(
-    call: HookCall, client: Client, service: HookService, now: datetime, started: float
+    call: HookCall,
+    client: Client,
+    service: HookService,
+    now: datetime,
+    started: float,
+    modes: Mapping[str, Mode],
 ) -> Call:
-    from service.alerts.values import Call  # noqa: PLC0415 - only where a record is kept
+    from service.alerts.values import Call
 
     return Call(
         id=uuid.uuid4().hex,
@@ -184,7 +191,7 @@ def _record_of(
         hook_instance=call.hook_instance,
         user=call.user_id,
         mode=client.profile.rules.mode,
-        modes=dict(client.profile.rules.each),
+        modes={rule: mode for rule, mode in modes.items() if mode != client.profile.rules.mode},
         elapsed_ms=round((time.perf_counter() - started) * 1000, 3),
     )
 
@@ -212,6 +219,8 @@ async def _body(request: Request, limit: int) -> bytes:
     async for chunk in request.stream():
         total += len(chunk)
         if total > limit:
-            raise RequestError(f"The body is larger than {limit} bytes.", status=413, code="too-long")
+            raise RequestError(
+                f"The body is larger than {limit} bytes.", status=413, code="too-long"
+            )
         chunks.append(chunk)
     return b"".join(chunks)

@@ -80,8 +80,12 @@ class TestDiscovery:
         assert "http://loinc.org|62292-8" in prefetch["vitaminD"]
         for template in prefetch.values():
             # CDS Hooks 2.0 clients: root-level tokens only, no FHIRPath, each parameter once
-            assert set(part.split("}}")[0] for part in template.split("{{")[1:]) == {"context.patientId"}
-            names = [part.partition("=")[0] for part in template.partition("?")[2].split("&") if part]
+            assert {part.split("}}")[0] for part in template.split("{{")[1:]} == {
+                "context.patientId"
+            }
+            names = [
+                part.partition("=")[0] for part in template.partition("?")[2].split("&") if part
+            ]
             assert len(names) == len(set(names))
 
     @pytest.mark.parametrize("path", ["/cds-services", "/cds-services/"])
@@ -106,19 +110,23 @@ class TestRefusals:
             (b'{"hook": "patient-view", "hookInstance": "x", "context": {"patientId": 5}}', "structure"),
             (b'{"hook": "patient-view", "hookInstance": "x", "context": {"patientId": "p"}, "prefetch": []}', "structure"),
             (b'{"hook": "order-sign", "hookInstance": "x", "context": {"patientId": "p"}}', "not-supported"),
-            (b'{"hook": "patient-view", "hookInstance": "x", "context": {"patientId": "p"}, '
-             b'"fhirAuthorization": {"access_token": "secret"}}', "required"),
+            ((b'{"hook": "patient-view", "hookInstance": "x", "context": {"patientId": "p"}, '
+             b'"fhirAuthorization": {"access_token": "secret"}}'), "required"),
         ],
     )  # fmt: skip
     def test_bad_requests_are_400(self, client, body, code):
-        answer = client.post(VIEW, content=body, headers={"content-type": "application/json", **BROWSER})
+        answer = client.post(
+            VIEW, content=body, headers={"content-type": "application/json", **BROWSER}
+        )
         assert_outcome(answer, 400, code)
         assert answer.headers["access-control-allow-origin"]
         assert "secret" not in answer.text
 
     def test_order_hook_without_orders_is_400(self, client):
         body = {"hook": "order-select", "hookInstance": "x", "context": {"patientId": "p"}}
-        assert_outcome(client.post("/cds-services/vitamin-dk-order-select", json=body), 400, "required")
+        assert_outcome(
+            client.post("/cds-services/vitamin-dk-order-select", json=body), 400, "required"
+        )
 
     def test_unknown_service_is_404(self, client, request_body):
         answer = client.post("/cds-services/nothing", json=request_body, headers=BROWSER)
@@ -141,7 +149,9 @@ class TestRefusals:
             answer = client.post(VIEW, content=chunks, headers={"content-type": "application/json"})
             assert_outcome(answer, 413, "too-long")
 
-    @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "application/json; charset=utf-16"])
+    @pytest.mark.parametrize(
+        "kind", ["text/plain", "application/xml", "application/json; charset=utf-16"]
+    )
     def test_other_content_types_are_415(self, client, kind):
         answer = client.post(VIEW, content=b"{}", headers={"content-type": kind, **BROWSER})
         assert_outcome(answer, 415)
@@ -199,7 +209,9 @@ class TestRefusals:
 
 
 class TestDevelopmentMode:
-    @pytest.mark.parametrize("host", ["dekacard.example.org", "10.0.0.5:8080", "127.0.0.1.evil.example"])
+    @pytest.mark.parametrize(
+        "host", ["dekacard.example.org", "10.0.0.5:8080", "127.0.0.1.evil.example"]
+    )
     def test_refuses_another_host(self, client, request_body, host):
         answer = client.post(VIEW, json=request_body, headers={"host": host})
         assert_outcome(answer, 403)
@@ -231,7 +243,11 @@ class TestCors:
 
 class TestFeedback:
     def test_is_taken(self, client):
-        body = {"feedback": [{"card": "x", "outcome": "accepted", "outcomeTimestamp": "2026-11-22T12:00:00Z"}]}
+        body = {
+            "feedback": [
+                {"card": "x", "outcome": "accepted", "outcomeTimestamp": "2026-11-22T12:00:00Z"}
+            ]
+        }
         assert client.post(f"{VIEW}/feedback", json=body).status_code == 200
 
     def test_without_entries_is_400(self, client):
@@ -245,4 +261,8 @@ class TestOperations:
 
     def test_openapi_names_the_hooks(self, client):
         paths = client.get("/openapi.json").json()["paths"]
-        assert {"/cds-services", "/cds-services/{service_id}", "/cds-services/{service_id}/feedback"} <= set(paths)
+        assert {
+            "/cds-services",
+            "/cds-services/{service_id}",
+            "/cds-services/{service_id}/feedback",
+        } <= set(paths)

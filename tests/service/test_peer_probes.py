@@ -48,7 +48,7 @@ def fired(answer):
 def vitamin_d(value, unit):
     return {
         "resourceType": "Observation", "id": "vd", "status": "final",
-        "code": {"coding": [{"system": "http://loinc.org", "code": "62292-8"}]},
+        "code": {"coding": [{"system": "http://loinc.org", "code": "68438-1" if unit == "nmol/L" else "62292-8"}]},
         "subject": {"reference": "Patient/ex-01"}, "effectiveDateTime": "2026-11-15T08:00:00Z",
         "valueQuantity": {"value": value, "unit": unit},
     }  # fmt: skip
@@ -81,7 +81,9 @@ class TestUnits:
         told = json.dumps(answer.json())
         assert "Observation/vd" in told
 
-    @pytest.mark.parametrize("unit", ["[iU]", "[IU]", "IU", "international units", "UNT", "UI", "IE"])
+    @pytest.mark.parametrize(
+        "unit", ["[iU]", "[IU]", "IU", "international units", "UNT", "UI", "IE"]
+    )
     def test_5000_units_a_day_are_above_4000(self, client, body, unit):
         body["prefetch"]["medicationStatements"]["entry"].append(
             {"resource": {
@@ -100,8 +102,16 @@ class TestWarfarin:
     @pytest.mark.parametrize(
         "drug",
         [
-            {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "11289"}]},
-            {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "855332"}]},
+            {
+                "coding": [
+                    {"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "11289"}
+                ]
+            },
+            {
+                "coding": [
+                    {"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "855332"}
+                ]
+            },
             {"coding": [{"system": "http://www.whocc.no/atc", "code": "B01AA03"}]},
             {"text": "Warfarin 5 mg tablets"},
             {"text": "COUMADIN"},
@@ -132,7 +142,11 @@ class TestMissingData:
         answer = client.post(VIEW, json=body)
         assert fired(answer) == {} or "vka-mk7-new" not in fired(answer)
         assert "medication-statements" in {gap["source"] for gap in report(answer)["gaps"]}
-        assert [card for card in answer.json()["cards"] if card["source"]["topic"]["code"] == "DKNOTREAD"]
+        assert [
+            card
+            for card in answer.json()["cards"]
+            if card["source"]["topic"]["code"] == "DKNOTREAD"
+        ]
 
     def test_operation_outcome_as_value_is_no_empty_list(self, client, body):
         body["prefetch"]["inr"] = {
@@ -160,7 +174,9 @@ class TestMissingData:
         assert not {"labs-inr", "labs-25ohd"} & sources
 
     def test_first_page_only_is_incomplete(self, client, body):
-        body["prefetch"]["inr"]["link"] = [{"relation": "next", "url": "https://ehr.example.org/fhir?page=2"}]
+        body["prefetch"]["inr"]["link"] = [
+            {"relation": "next", "url": "https://ehr.example.org/fhir?page=2"}
+        ]
         gaps = report(client.post(VIEW, json=body))["gaps"]
         assert "labs-inr" in {gap["source"] for gap in gaps}
 
@@ -182,7 +198,12 @@ class TestFaults:
         ]
         text = json.dumps(body)
         assert len(text) > 1_000_000
-        assert client.post(VIEW, content=text, headers={"content-type": "application/json"}).status_code == 200
+        assert (
+            client.post(
+                VIEW, content=text, headers={"content-type": "application/json"}
+            ).status_code
+            == 200
+        )
 
     def test_a_broken_rule_is_said_and_the_others_still_speak(self, body, monkeypatch):
         import dataclasses
@@ -201,7 +222,11 @@ class TestFaults:
             answer = client.post(VIEW, json=changed)
         assert report(answer)["failures"] == ["vka-mk7-new"]
         assert "vitd-insufficiency-consider" in fired(answer)
-        assert [card for card in answer.json()["cards"] if card["source"]["topic"]["code"] == "DKINCOMPLETE"]
+        assert [
+            card
+            for card in answer.json()["cards"]
+            if card["source"]["topic"]["code"] == "DKINCOMPLETE"
+        ]
         assert "Ada" not in answer.text
 
     def test_another_hook_is_400_and_not_an_empty_list(self, client, body):
@@ -229,7 +254,9 @@ class TestFaults:
         found = []
 
         def call():
-            found.extend(tuple(sorted(fired(client.post(VIEW, json=body)).items())) for _ in range(50))
+            found.extend(
+                tuple(sorted(fired(client.post(VIEW, json=body)).items())) for _ in range(50)
+            )
 
         threads = [threading.Thread(target=call) for _ in range(4)]
         for thread in threads:

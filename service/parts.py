@@ -1,0 +1,188 @@
+"""What one worker answers with: the engine, the words of cards, who may call, what is recorded."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rules.engine import Engine, software_version
+from service.alerts.keyring import Keyring, card_uuid
+from service.alerts.values import Mode
+from service.cds_hooks.cards import CardWriter, Circumstances, NameCard
+from service.cds_hooks.client_profile import ClientProfile, FhirServer, RuleModes
+from service.cds_hooks.clients import Client
+from service.cds_hooks.discovery import SERVICES, discovery_document
+from service.cds_hooks.proposing import proposer
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+    from service.alerts.recorder import Recorder
+    from service.cds_hooks.clients import ClientRegistry
+    from service.cds_hooks.contexts import HookCall
+    from service.cds_hooks.fetching import Fetcher
+    from service.cds_hooks.prefetch import Supply
+    from service.cds_hooks.trust import Gatekeeper
+    from service.review import Review
+    from service.rollout import ModeBoard
+    from service.settings import Settings
+
+Fetch = Callable[["HookCall", "Client", "Supply", float], Awaitable["Supply"]]
+
+
+class Parts:
+    """Everything one worker answers with."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        *,
+        clock: Callable[[], datetime],
+        keyring: Keyring,
+        gatekeeper: Gatekeeper | None = None,
+        recorder: Recorder | None = None,
+        modes: ModeBoard | None = None,
+        fetcher: Fetcher | None = None,
+    ) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.clock = clock
+        self.recorder = recorder
+        self.gatekeeper = gatekeeper
+        self.registry: ClientRegistry | None = gatekeeper.registry if gatekeeper else None
+        self._fetcher = fetcher
+        self.fetch: Fetch | None = fetcher.complete if fetcher else None
+        self.services = SERVICES
+        self.discovery = discovery_document(engine.rulebook.vocabulary, SERVICES)
+        self.discovery_needs_token = False
+        self.software = software_version()
+        self.cards = CardWriter(engine.rulebook, max_cards=settings.max_cards)
+        self._keyring = keyring
+        self._developer = _developer(settings)
+        self._may_speak: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._mode_board = modes
+        self._modes: dict[str, tuple[RuleModes, Mapping[str, Mode], dict[str, Mode]]] = {}
+
+    async def identify(self, request: Request, paths: Sequence[str]) -> Client:
+        """Who calls; the developer in development mode, else whoever signed the token.
+
+        Raises:
+            NotTrusted: the caller is not known, or may not call this address.
+        """
+        if self.gatekeeper is None:
+            return self._developer
+        return await self.gatekeeper.identify(
+            request.headers.get("authorization"),
+            audience=paths,
+            now=lambda: self.clock().timestamp(),
+        )
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether a browser there may call: those of the profiles, any in development mode."""
+        return self.registry is None or origin in self.registry.origins
+
+    def modes(self, profile: ClientProfile) -> Mapping[str, Mode]:
+        """How far each rule reaches for this client: as its profile says, or as was decided since.
+
+        A live rule that no clinician has signed is only recorded (``shadow``) unless the client accepts drafts.
+        """
+        decided = self._mode_board.of(profile.id) if self._mode_board else {}
+        known = self._modes.get(profile.id)
+        if known is not None and known[0] is profile.rules and known[1] == decided:
+            return known[2]
+        book = self.engine.rulebook
+        modes: dict[str, Mode] = {}
+        for rule, card in book.cards.items():
+            mode = decided.get(rule, profile.rules.of(rule))
+            signed = card.reviewed is not None or book.pack_of[rule].head.status == "reviewed"
+            unsigned = mode == "live" and not (signed or profile.rules.accept_draft)
+            modes[rule] = "shadow" if unsigned else mode
+        self._modes[profile.id] = (profile.rules, dict(decided), modes)
+        return modes
+
+    def card_names(self, tenant: str, patient: str, hook_instance: str, service: str) -> NameCard:
+        """Gives the uuid of a card from (rule, subject); equal for the same problem in the same event."""
+
+        def name(rule: str, about: str) -> str:
+            key = self._keyring.recommendation_key(tenant, patient, rule, about)
+            return card_uuid(key, hook_instance, service)
+
+        return name
+
+    def circumstances(
+        self, call: HookCall, client: Client, review: Review, name_card: NameCard
+    ) -> Circumstances:
+        """What the card writer needs to know of a call."""
+        profile = client.profile
+        return Circumstances(
+            style=profile.cards,
+            name_card=name_card,
+            modes=self.modes(profile),
+            propose=proposer(
+                self.engine.rulebook.vocabulary,
+                patient_id=call.patient_id,
+                as_of=review.assessment.provenance.as_of,
+                version=profile.fhir.version,
+                drafts=call.drafts,
+                delete=profile.cards.delete,
+            ),
+        )
+
+    def may_speak(self, hook: str, verbosity: str) -> tuple[str, ...]:
+        """Rules that could have spoken at this hook, so that their silence means something."""
+        key = (hook, verbosity)
+        if key not in self._may_speak:
+            from service.alerts.recorder import may_speak
+
+            self._may_speak[key] = may_speak(self.engine.rulebook.cards, hook, verbosity)
+        return self._may_speak[key]
+
+    def take_feedback(self, client: Client, service: str, entries: Sequence[Any]) -> None:
+        """Write feedback down as it came; without a record (development only) it is not kept."""
+        if self.recorder is not None:
+            self.recorder.feedback(client.profile.id, service, entries, self.clock())
+
+    def problem(self) -> str:
+        """Why this worker should get no calls now; empty when it is fit."""
+        return ""
+
+    def settle(self) -> None:
+        """Warm the engine up, then keep what is loaded out of the garbage collector's rounds."""
+        warm_up(self.engine, self.settings.profile, self.clock())
+        gc.collect()
+        gc.freeze()
+
+    async def close(self) -> None:
+        """Give everything back."""
+        if self.gatekeeper is not None:
+            await self.gatekeeper.close()
+        if self._fetcher is not None:
+            await self._fetcher.close()
+        if self.recorder is not None:
+            self.recorder.close()
+        self.engine.close()
+
+
+def warm_up(engine: Engine, profile: str, now: datetime) -> None:
+    """Compile the rules for today and evaluate an empty patient, so that the first caller does not wait."""
+    from rules.facts import Context, FactSet, Patient
+
+    facts = FactSet(patient=Patient(id="warm-up"), context=Context(profile=profile))
+    engine.assess(facts, as_of=now, today=now.date())
+
+
+def _developer(settings: Settings) -> Client:
+    profile = ClientProfile(
+        id="developer",
+        title="Development on this machine",
+        rules=RuleModes(mode="live", accept_draft=True),
+        fhir=FhirServer(fetch=False),
+        zone=settings.zone,
+        deadline_ms=settings.deadline_ms,
+        profile=settings.profile,
+        verbosity=settings.verbosity,
+    )
+    return Client(profile=profile, issuer="", tenant=None, jti="")
