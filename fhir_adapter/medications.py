@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 from typing import NamedTuple
 
-from fhir_adapter.dosage import Dose, read_dosages, worded_dose
 from fhir_adapter.elements import (
     Resource,
     codes,
@@ -21,9 +20,8 @@ from fhir_adapter.elements import (
 )
 from fhir_adapter.lens import Lens
 from fhir_adapter.moments import Moment, latest_day, moment, period
-from fhir_adapter.product_words import Part
-from fhir_adapter.products import Product, product_of
-from fhir_adapter.regimen import Regimen, regimen_of
+from fhir_adapter.prescriptions import Line, Prescription, prescription_of
+from fhir_adapter.products import Product
 from rules.facts import MedicationUse, Taking
 
 UNCODED = "uncoded-medication"
@@ -82,11 +80,12 @@ def read_medication(
     if status == _IN_ERROR or record.get("doNotPerform") is True:
         lens.counts["refused_or_erroneous"] += 1
         return []
-    product = product_of(record, medications, lens.vocabulary)
+    prescription = prescription_of(record, medications, lens)
+    product = prescription.product
     if not product.parts:
         _not_ours(record, product, lens)
         return []
-    classes = _classes_of(product, lens)
+    classes = tuple(sorted({one for line in prescription.lines for one in line.classes}))
     statement = record.get("resourceType") in STATEMENTS
     taking = _taking_statement(record, status) if statement else _taking_request(record, status)
     if taking is None:
@@ -109,15 +108,10 @@ def read_medication(
             "The Medication that the record refers to was not delivered; its name was read instead.",
             classes,
         )
-    doses = read_dosages(record, lens)
-    if not doses and product.name:
-        said = worded_dose(product.name, lens.vocabulary)
-        if said.interval_days is not None:
-            doses = [_dose_in_name(said)]
-    course = _course(record, taking, doses, statement=statement, proposal=proposal, lens=lens)
+    course = _course(record, taking, prescription, statement, proposal, lens)
     return [
-        _use(record, part, product, doses, course, lens, proposal, statement=statement)
-        for part in product.parts
+        _use(record, line, prescription, course, proposal, statement, lens)
+        for line in prescription.lines
     ]
 
 
@@ -135,11 +129,6 @@ def _not_ours(record: Resource, product: Product, lens: Lens) -> None:
     else:
         code, says = "medication-not-stated", "The record does not say which medication it is."
     lens.gap(record, "medication[x]", code, says, (UNCODED,))
-
-
-def _classes_of(product: Product, lens: Lens) -> tuple[str, ...]:
-    found = {one for part in product.parts for one in lens.vocabulary.classes(part.ingredient)}
-    return tuple(sorted(found))
 
 
 def _taking_statement(record: Resource, status: str) -> Taking | None:
@@ -165,16 +154,10 @@ def _taking_request(record: Resource, status: str) -> Taking | None:
     return taking
 
 
-def _dose_in_name(said: Dose) -> Dose:
-    """A name like "Vitamin D3 2000 IU daily" states strength and frequency: its strength is the dose."""
-    return said._replace(amounts=(), pieces=said.pieces or 1.0, relation="")
-
-
 def _course(
     record: Resource,
     taking: Taking,
-    doses: list[Dose],
-    *,
+    prescription: Prescription,
     statement: bool,
     proposal: Proposal,
     lens: Lens,
@@ -188,13 +171,11 @@ def _course(
         start, end = period(record.get("effectivePeriod"), zone)
         if start is None and end is None:
             start, bound = moment(record.get("effectiveDateTime"), zone), True
-    starts = [dose.start for dose in doses if dose.start]
-    ends = [dose.end for dose in doses if dose.end]
-    first = min(starts) if starts else latest_day(start, today)
-    bound = (bound or (start is not None and not start.exact)) and not starts
+    first = prescription.first or latest_day(start, today)
+    bound = (bound or (start is not None and not start.exact)) and not prescription.first
     if first is None and recorded is not None:
         first, bound = latest_day(recorded, today), True
-    last, basis = _end(record, end, ends if len(ends) == len(doses) else [], taking, lens)
+    last, basis = _end(record, end, prescription.last, taking, lens)
     if taking in {"yes", "uncertain"} and last is not None and last < today:
         taking = "no"
     elif taking == "yes" and first is not None and first > today and not proposal.draft:
@@ -213,12 +194,12 @@ def _course(
 
 
 def _end(
-    record: Resource, end: Moment | None, bounds: list[date], taking: Taking, lens: Lens
+    record: Resource, end: Moment | None, bounds: date | None, taking: Taking, lens: Lens
 ) -> tuple[date | None, str]:
     if end is not None:
         return end.last, "period"
-    if bounds:
-        return max(bounds), "bounds"
+    if bounds is not None:
+        return bounds, "bounds"
     if taking == "no" and text(record.get("status")).lower() in {"stopped", "completed", "ended"}:
         changed = moment(record.get("statusChanged"), lens.zone)
         if changed is not None:
@@ -231,88 +212,57 @@ def _end(
 
 def _use(
     record: Resource,
-    part: Part,
-    product: Product,
-    doses: list[Dose],
+    line: Line,
+    prescription: Prescription,
     course: _Course,
-    lens: Lens,
     proposal: Proposal,
-    *,
     statement: bool,
+    lens: Lens,
 ) -> MedicationUse:
-    vocabulary = lens.vocabulary
-    regimen = regimen_of(part, product.parts, doses, vocabulary)
-    route = next((dose.route for dose in doses if dose.route), "")
-    systemic = _systemic(part, product, route, doses, lens)
-    classes = vocabulary.classes(part.ingredient)
-    single = any(dose.single for dose in doses)
-    as_needed = any(dose.as_needed for dose in doses)
-    purposes = _purposes(record, doses, lens) if "vitamin-k" in classes else ()
-    if _is_reversal(classes, route, regimen, lens, single=single, as_needed=as_needed):
-        purposes = tuple(sorted({*purposes, "reversal"}))
-    bounded = [dose.bounded_days for dose in doses if dose.bounded_days]
-    planned = [dose.doses for dose in doses if dose.doses]
+    regimen, product = line.regimen, prescription.product
+    purposes: tuple[str, ...] = ()
+    if "vitamin-k" in line.classes:
+        purposes = _purposes(record, prescription.words, lens)
+        if _is_reversal(line, prescription, lens):
+            purposes = tuple(sorted({*purposes, "reversal"}))
     known = regimen.daily is not None
+    name = name_of(record)
     return MedicationUse(
-        source=(name_of(record),),
-        record=name_of(record),
-        ingredient=part.ingredient,
-        classes=classes,
+        source=(name,),
+        record=name,
+        ingredient=line.part.ingredient,
+        classes=line.classes,
         product=product.name,
         kind="statement" if statement else "request",
         taking=course.taking,
         status=course.status,
         selected=proposal.selected,
-        coded=part.coded,
-        systemic=systemic,
-        route=route,
+        coded=line.part.coded,
+        systemic=line.systemic,
+        route=prescription.route,
         amount=regimen.amount,
-        unit=vocabulary.unit_of(part.ingredient) if regimen.amount is not None else "",
+        unit=line.unit,
         interval_days=regimen.interval_days,
         daily=regimen.daily,
         dose_known=known,
         dose_problem="" if known else regimen.problem,
         dose_note=regimen.note,
-        as_needed=as_needed,
-        single=single,
+        as_needed=prescription.as_needed,
+        single=prescription.single,
         start=course.start,
         start_is_bound=course.start_is_bound,
         end=course.end,
         end_basis=course.end_basis,
-        bounded_days=max(bounded) if bounded else _length(doses),
-        doses=max(planned) if planned else None,
+        bounded_days=prescription.bounded_days,
+        doses=prescription.doses,
         recorded=course.recorded,
         purposes=purposes,
         single_ingredient=product.single,
     )
 
 
-def _length(doses: list[Dose]) -> int | None:
-    starts, ends = [d.start for d in doses if d.start], [d.end for d in doses if d.end]
-    if not starts or not ends:
-        return None
-    length = (max(ends) - min(starts) + timedelta(days=1)).days
-    return length if length > 0 else None
-
-
-def _systemic(
-    part: Part, product: Product, route: str, doses: list[Dose], lens: Lens
-) -> bool | None:
-    by_route = lens.vocabulary.systemic_route(route)
-    if by_route is not None:
-        return by_route
-    if product.topical:
-        return False
-    entry = lens.vocabulary.ingredients.get(part.ingredient)
-    pieces = part.amount is not None or any(dose.pieces is not None for dose in doses)
-    return None if entry is not None and entry.topical_forms and not pieces else True
-
-
-def _purposes(
-    record: Resource, doses: list[Dose], lens: Lens
-) -> tuple[str, ...]:
-    said = [dose.words for dose in doses if dose.words]
-    said += notes_of(record)
+def _purposes(record: Resource, words: tuple[str, ...], lens: Lens) -> tuple[str, ...]:
+    said = [*words, *notes_of(record)]
     for key in ("reasonCode", "reasonCodeableConcept", "reason", "reasonForUseCodeableConcept"):
         for one in items(record.get(key)):
             said += words_of(concept_of(one)) if isinstance(one, dict) else [text(one)]
@@ -322,23 +272,16 @@ def _purposes(
     return tuple(sorted(found))
 
 
-def _is_reversal(
-    classes: tuple[str, ...],
-    route: str,
-    regimen: Regimen,
-    lens: Lens,
-    *,
-    single: bool,
-    as_needed: bool,
-) -> bool:
+def _is_reversal(line: Line, prescription: Prescription, lens: Lens) -> bool:
     """Vitamin K1 given to reverse: by injection, or as a single or as-needed dose far above any supplement."""
     rule = lens.vocabulary.content.reversal
-    if rule is None or not set(rule.classes) & set(classes):
+    if rule is None or not set(rule.classes) & set(line.classes):
         return False
-    if route in rule.routes:
+    if prescription.route in rule.routes:
         return True
+    amount = line.regimen.amount
     return (
-        (single or as_needed)
-        and regimen.amount is not None
-        and regimen.amount >= rule.single_or_as_needed_from.value
+        (prescription.single or prescription.as_needed)
+        and amount is not None
+        and amount >= rule.single_or_as_needed_from.value
     )

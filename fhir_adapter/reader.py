@@ -268,7 +268,8 @@ class _Facts:
 
 
 def _order(fact: Fact) -> tuple[tuple[str, ...], str]:
-    return fact.source, repr(fact)
+    """By source; facts of one resource keep its order, those of nameless ones are told apart by content."""
+    return fact.source, "" if "/" in fact.source[0] else repr(fact)
 
 
 def _malformed(count: int, lens: Lens) -> None:

@@ -68,8 +68,6 @@ def _repeat(repeat: Resource, lens: Lens) -> Timing:
         else:
             interval = length * days / (times if times and times > 0 else 1.0)
     interval = _on_days(repeat, interval, times, length)
-    if interval is None and times == 1 and not problem and doses is None and length is None:
-        doses = None
     single = interval is None and doses == 1
     if doses == 1 and interval is not None:
         single, interval = True, None

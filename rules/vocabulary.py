@@ -55,6 +55,8 @@ class Vocabulary:
         }
         # The words of products repeat endlessly in a population: each distinct text is read once.
         self.named = lru_cache(maxsize=8192)(self._find_names)
+        self.foods_in = lru_cache(maxsize=2048)(self._find_foods)
+        self.purposes_in = lru_cache(maxsize=2048)(self._find_purposes)
         self.speaks_of_other_medicines = lru_cache(maxsize=8192)(self._find_not_ours)
 
     # People ----------------------------------------------------------------------------------------------------
@@ -110,11 +112,11 @@ class Vocabulary:
     def _find_not_ours(self, text: str) -> bool:
         return bool(self._not_ours.find(fold(text)))
 
-    def foods_in(self, text: str) -> tuple[str, ...]:
+    def _find_foods(self, text: str) -> tuple[str, ...]:
         """Foods that the text mentions as eaten."""
         return self._foods.find(fold(text))
 
-    def purposes_in(self, text: str) -> tuple[str, ...]:
+    def _find_purposes(self, text: str) -> tuple[str, ...]:
         """Purposes that the text states."""
         return self._purposes.find(fold(text))
 
