@@ -42,7 +42,9 @@ def read_claims(rulebook: Rulebook) -> dict[str, Claim]:
         except ValidationError as error:
             problem = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(str(step) for step in problem["loc"])
-            raise KnowledgeError(f"claim {name}: {place}: {problem['msg']}.", where="claims.yaml") from None
+            raise KnowledgeError(
+                f"claim {name}: {place}: {problem['msg']}.", where="claims.yaml"
+            ) from None
         _refuse_unknown(name, "source", claim.sources, rulebook.citations)
         _refuse_unknown(name, "rule", claim.rules, {*rulebook.rules, *rulebook.retired})
         claims[name] = claim
@@ -57,7 +59,9 @@ def unclaimed(rulebook: Rulebook, claims: Iterable[Claim]) -> tuple[str, ...]:
 
 def orphans(rulebook: Rulebook, claims: dict[str, Claim]) -> tuple[str, ...]:
     """Claims whose every rule has been retired: nothing says them any more."""
-    return tuple(sorted(name for name, claim in claims.items() if not set(claim.rules) & set(rulebook.rules)))
+    return tuple(
+        sorted(name for name, claim in claims.items() if not set(claim.rules) & set(rulebook.rules))
+    )
 
 
 def _refuse_unknown(name: str, kind: str, named: Iterable[str], known: Iterable[str]) -> None:

@@ -38,9 +38,13 @@ def unusable_results(e: Evidence) -> Iterator[Finding]:
 def _newest_unusable(e: Evidence, measures: tuple[str, ...], parameter: str) -> Iterator[Finding]:
     window, words = e.parameter(parameter), e.parameter("lab.words.problems").value
     statuses = e.parameter("lab.usable-statuses").value
-    usable = [lab for name in measures for lab in e.labs_of(name) if lab.status in statuses and lab.taken]
+    usable = [
+        lab for name in measures for lab in e.labs_of(name) if lab.status in statuses and lab.taken
+    ]
     newest = max((lab.taken for lab in usable if lab.taken), default=None)
-    broken: list[LabResult] = [lab for name in measures for lab in e.unusable_labs(name) if lab.status in statuses]
+    broken: list[LabResult] = [
+        lab for name in measures for lab in e.unusable_labs(name) if lab.status in statuses
+    ]
     for lab in broken:
         days = e.days_since(lab.taken)
         stale = days is not None and not 0 <= days <= window.value
@@ -66,7 +70,9 @@ def vitamin_d_questions(e: Evidence) -> Iterator[Finding]:
     )
     reasons: list[Finding] = [*e.findings("hypercalcaemia")]
     reasons += [
-        made for made in e.findings("vitamin-d-level") if amount(made, "value") > level_above.value[str(made.values["unit"])]
+        made
+        for made in e.findings("vitamin-d-level")
+        if amount(made, "value") > level_above.value[str(made.values["unit"])]
     ]
     reasons += [intake] if amount(intake, "daily") >= known_from.value else []
     asked: set[str] = set()
@@ -81,7 +87,15 @@ def vitamin_d_questions(e: Evidence) -> Iterator[Finding]:
                 parameters=(level_above, known_from, strong), what=words["dose"],
             )  # fmt: skip
     for course in e.findings("vitamin-d-loading"):
-        if "days" not in course.values and not course.values["proposed"] and course.about not in asked:
+        if (
+            "days" not in course.values
+            and not course.values["proposed"]
+            and course.about not in asked
+        ):
             yield e.finding(
-                "vitamin-d-question", course.about, because=(course, intake), daily=intake.values["daily"], what=words["start"]
+                "vitamin-d-question",
+                course.about,
+                because=(course, intake),
+                daily=intake.values["daily"],
+                what=words["start"],
             )

@@ -10,13 +10,14 @@ from rules.packs.vitamin_d_status.exposure import amount, taken
 
 if TYPE_CHECKING:
     from rules.evidence import Evidence
-    from rules.facts import Finding
+    from rules.facts import Fact, Finding
 
 ACTIVE = ("active-vitamin-d-or-25oh", "active-vitamin-d", "vitamin-d-25oh")
 
 
 @derivation(
-    gives=("thiazide-load",), reads=("vitamin-d-intake", "calcium-intake", "active-vitamin-d-taken", "ckd-from-stage-3")
+    gives=("thiazide-load",),
+    reads=("vitamin-d-intake", "calcium-intake", "active-vitamin-d-taken", "ckd-from-stage-3"),
 )
 def thiazide_with_vitamin_d(e: Evidence) -> Iterator[Finding]:
     """Only much vitamin D, an active analogue, or vitamin D with much calcium in those at higher risk.
@@ -24,7 +25,10 @@ def thiazide_with_vitamin_d(e: Evidence) -> Iterator[Finding]:
     A thiazide with an ordinary vitamin D product is the commonest false alert of this kind.
     """
     thiazides = taken(e, "thiazide")
-    above, some = e.parameter("thiazide.vitamin-d-above"), e.parameter("thiazide.vitamin-d-with-calcium")
+    above, some = (
+        e.parameter("thiazide.vitamin-d-above"),
+        e.parameter("thiazide.vitamin-d-with-calcium"),
+    )
     older, much = e.parameter("thiazide.older"), e.parameter("calcium.much")
     intake, calcium = e.first("vitamin-d-intake"), e.first("calcium-intake")
     daily, elemental = amount(intake, "daily"), amount(calcium, "daily")
@@ -33,7 +37,9 @@ def thiazide_with_vitamin_d(e: Evidence) -> Iterator[Finding]:
     load = daily > above.value or bool(analogues)
     load = load or (daily >= some.value and elemental >= much.value and at_risk)
     if thiazides and load:
-        because = [*thiazides, *(one for one in (intake,) if one and daily), *(one for one in (calcium,) if one and elemental)]
+        because: list[Fact | Finding] = [*thiazides]
+        because += [intake] if intake is not None and daily else []
+        because += [calcium] if calcium is not None and elemental else []
         yield e.finding(
             "thiazide-load", because=(*because, *analogues), parameters=(above, some, older, much),
             drug=thiazides[0].ingredient, daily=daily, calcium=elemental, analogue=bool(analogues),
@@ -57,12 +63,19 @@ def digitalis_with_calcium_risk(e: Evidence) -> Iterator[Finding]:
             exposure=exposure.values["first"],
         )  # fmt: skip
         return
-    above, within = e.parameter("digitalis.vitamin-d-above"), e.parameter("digitalis.calcium-within")
+    above, within = (
+        e.parameter("digitalis.vitamin-d-above"),
+        e.parameter("digitalis.calcium-within"),
+    )
     analogues = e.findings("active-vitamin-d-taken")
     much = [made for made in e.findings("vitamin-d-intake") if amount(made, "daily") > above.value]
     measured = any(amount(made, "days") <= within.value for made in e.findings("calcium-measured"))
     if (analogues or much) and not measured and e.first("minerals-read"):
-        first = analogues[0].values["drug"] if analogues else e.parameter("exposure.words").value["vitamin-d-intake"]
+        first = (
+            analogues[0].values["drug"]
+            if analogues
+            else e.parameter("exposure.words").value["vitamin-d-intake"]
+        )
         yield e.finding(
             "digitalis-risk", because=(*digitalis, *analogues, *much, *e.findings("calcium-measured")),
             parameters=(above, within), drug=drug, state=words.value["not-measured"], exposure=first,
@@ -80,10 +93,18 @@ def active_vitamin_d_twice(e: Evidence) -> Iterator[Finding]:
     uses = taken(e, *ACTIVE)
     names = sorted({use.ingredient for use in uses})
     much = [made for made in e.findings("vitamin-d-intake") if amount(made, "daily") > above.value]
-    much += [made for name in ("vitamin-d-loading", "vitamin-d-high-strength-daily") for made in e.findings(name)]
+    much += [
+        made
+        for name in ("vitamin-d-loading", "vitamin-d-high-strength-daily")
+        for made in e.findings(name)
+    ]
     if len(names) > 1:
         yield e.finding("active-vitamin-d-overlap", because=uses, drug=names[0], other=names[1])
     elif much:
         yield e.finding(
-            "active-vitamin-d-overlap", because=(*uses, *much), parameters=(above,), drug=names[0], other=str(words.value)
+            "active-vitamin-d-overlap",
+            because=(*uses, *much),
+            parameters=(above,),
+            drug=names[0],
+            other=str(words.value),
         )

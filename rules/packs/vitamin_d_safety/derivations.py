@@ -52,7 +52,9 @@ def vitamin_d_above_upper_level(e: Evidence) -> Iterator[Finding]:
 
 
 @derivation(
-    gives=("recent-low-level",), reads=("vitamin-d-level",), requires=("vitamin-d-level-under-adequate",)
+    gives=("recent-low-level",),
+    reads=("vitamin-d-level",),
+    requires=("vitamin-d-level-under-adequate",),
 )
 def recent_low_level(e: Evidence) -> Iterator[Finding]:
     """A course may go on while its own level is still low."""
@@ -68,7 +70,9 @@ def high_strength_for_weeks(e: Evidence) -> Iterator[Finding]:
     after = e.parameter("high-strength.calcium-after")
     for course in e.findings("vitamin-d-high-strength-daily"):
         if not course.values["proposed"] and amount(course, "days") > after.value:
-            yield e.finding("high-strength-for-weeks", course.about, because=(course,), parameters=(after,))
+            yield e.finding(
+                "high-strength-for-weeks", course.about, because=(course,), parameters=(after,)
+            )
 
 
 @derivation(
@@ -87,7 +91,12 @@ def infant_dose(e: Evidence) -> Iterator[Finding]:
     daily = amount(intake, "daily")
     if daily > limit:
         made = e.finding(
-            "infant-vitamin-d-excess", because=(intake, group), parameters=(limits,), daily=daily, limit=limit, age_days=age
+            "infant-vitamin-d-excess",
+            because=(intake, group),
+            parameters=(limits,),
+            daily=daily,
+            limit=limit,
+            age_days=age,
         )
         yield made
         if daily >= critical.value:
@@ -116,18 +125,26 @@ def vitamin_d_level_high(e: Evidence) -> Iterator[Finding]:
 
 
 @derivation(
-    gives=("calcium-raising-exposure",), reads=("vitamin-d-intake", "active-vitamin-d-taken", "calcium-intake")
+    gives=("calcium-raising-exposure",),
+    reads=("vitamin-d-intake", "active-vitamin-d-taken", "calcium-intake"),
 )
 def calcium_raising_exposure(e: Evidence) -> Iterator[Finding]:
     """Vitamin D in more than food amounts or of unknown dose, an active analogue, calcifediol, or calcium."""
     least = e.parameter("hypercalcaemia.vitamin-d-from")
     found: list[tuple[str, Fact | Finding]] = [
-        (use.ingredient, use) for use in taken(e, "active-vitamin-d-or-25oh", "active-vitamin-d", "vitamin-d-25oh")
+        (use.ingredient, use)
+        for use in taken(e, "active-vitamin-d-or-25oh", "active-vitamin-d", "vitamin-d-25oh")
     ]
-    for intake in e.findings("vitamin-d-intake"):
-        if amount(intake, "daily") >= least.value or amount(intake, "unknown_products") > 0:
-            found.append(("vitamin-d-intake", intake))
-    found += [("calcium-intake", made) for made in e.findings("calcium-intake") if amount(made, "products") > 0]
+    found += [
+        ("vitamin-d-intake", made)
+        for made in e.findings("vitamin-d-intake")
+        if amount(made, "daily") >= least.value or amount(made, "unknown_products") > 0
+    ]
+    found += [
+        ("calcium-intake", made)
+        for made in e.findings("calcium-intake")
+        if amount(made, "products") > 0
+    ]
     if found:
         names = e.parameter("exposure.words").value
         first = found[0][0]
@@ -147,6 +164,11 @@ def suppressed_pth(e: Evidence) -> Iterator[Finding]:
             continue
         if interval_of(lab).below(low.value[lab.unit]):
             yield e.finding(
-                "suppressed-pth", because=(lab,), parameters=(low, window), value=lab.value, unit=lab.unit, taken=lab.taken
+                "suppressed-pth",
+                because=(lab,),
+                parameters=(low, window),
+                value=lab.value,
+                unit=lab.unit,
+                taken=lab.taken,
             )
         return

@@ -57,20 +57,10 @@ def calcium_status(e: Evidence) -> Iterator[Finding]:
         if newest.kind == "uncorrected"
         else ()
     )
-    said = {
-        "value": value,
-        "unit": newest.lab.unit,
-        "taken": newest.lab.taken,
-        "days": days,
-        "kind": newest.kind,
-    }
     measured = e.finding(
-        "calcium-measured",
-        because=newest.labs,
-        parameters=newest.parameters,
-        missing=missing,
-        **said,
-    )  # type: ignore[arg-type]
+        "calcium-measured", because=newest.labs, parameters=newest.parameters, missing=missing,
+        value=value, unit=newest.lab.unit, taken=newest.lab.taken, days=days, kind=newest.kind,
+    )  # fmt: skip
     yield measured
     first, second = _cut_offs(e, newest)
     grade, used = _grade(e, newest, first, second)

@@ -227,12 +227,6 @@ def _reports_fractions(e: Evidence, d3: LabResult) -> bool:
 
 
 def _takes_d2(e: Evidence) -> bool:
-    floor = e.parameter("vitd.level.d2-that-matters").value
-    return (
-        sum(
-            use.daily or 0.0
-            for use in taken(e, "native-vitamin-d")
-            if use.ingredient == "vitamin-d2"
-        )
-        >= floor
-    )
+    floor = float(e.parameter("vitd.level.d2-that-matters").value)
+    uses = [use for use in taken(e, "native-vitamin-d") if use.ingredient == "vitamin-d2"]
+    return sum(use.daily or 0.0 for use in uses) >= floor

@@ -106,16 +106,16 @@ def _kidney_watched(e: Evidence) -> bool:
     if kidney is None:
         return True
     windows = {int(row["stage"]): row["days"] for row in e.parameter("ckd.monitoring").value}
-    return _calcium_within(e, windows[amount(kidney, "stage")])
+    return _calcium_within(e, windows[int(amount(kidney, "stage"))])
 
 
-def _weekly_is_fit(e: Evidence, years: int) -> bool:
+def _weekly_is_fit(e: Evidence, years: float) -> bool:
     """50,000 weekly: not in pregnancy, only with a recent calcium, not at 50 and over under endo-2024."""
     if e.first("pregnant-or-breastfeeding") or e.first("stone-disease"):
         return False
-    if e.context.profile in e.parameter("vitd.weekly.no-bolus-profiles").value:
-        if years >= e.parameter("vitd.weekly.no-bolus-age").value:
-            return False
+    daily_only = e.context.profile in e.parameter("vitd.weekly.no-bolus-profiles").value
+    if daily_only and years >= e.parameter("vitd.weekly.no-bolus-age").value:
+        return False
     intake = e.first("vitamin-d-intake")
     if intake is not None and amount(intake, "daily") >= e.parameter("vitd.intake.adequate").value:
         return False

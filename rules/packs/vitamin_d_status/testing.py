@@ -37,7 +37,9 @@ def indication_for_25ohd(e: Evidence) -> Iterator[Finding]:
         made for made in e.findings("vitamin-d-intake") if amount(made, "daily") > high.value
     ]
     reasons += [made for made in e.findings("calcium-measured") if _unusual(e, made)]
-    reasons += [made for made in e.findings("vitamin-d-level") if made.values["band"] in {"high", "toxic"}]
+    reasons += [
+        made for made in e.findings("vitamin-d-level") if made.values["band"] in {"high", "toxic"}
+    ]
     if reasons:
         yield e.finding(
             "indication-for-25ohd", because=reasons, parameters=(problems, classes, high)
@@ -135,7 +137,7 @@ def _listed(e: Evidence, problems: list[str]) -> list[Fact | Finding]:
 def _unusual(e: Evidence, measured: Finding) -> bool:
     """Calcium outside the range at any time in the window: high without the 30 days, or low."""
     low = e.parameter("calcium.total.low")
-    unit, value, kind = (measured.values[name] for name in ("unit", "value", "kind"))
+    unit, kind = measured.values["unit"], measured.values["kind"]
     if e.first("calcium-normal") is None:
         return True
-    return kind != "ionised" and unit in low.value and float(value or 0.0) < low.value[unit]
+    return kind != "ionised" and unit in low.value and amount(measured, "value") < low.value[unit]
