@@ -12,7 +12,6 @@ from service import audit
 from service.alerts import models
 from service.alerts.database import Database
 from service.alerts.keyring import Keyring
-from service.alerts.lifecycle import OPEN
 from service.alerts.past_answers import micros
 from service.alerts.values import AuditEntry
 from service.alerts.watch import SYSTEM
@@ -66,7 +65,7 @@ def _close_stale_drafts(connection: Connection, now: int, before: int) -> int:
     table = models.alert
     rows = connection.execute(
         select(table)
-        .where(table.c.from_draft == 1, table.c.state.in_(sorted(OPEN)), table.c.last_seen < before)
+        .where(table.c.from_draft == 1, table.c.is_open == 1, table.c.last_seen < before)
         .limit(_AT_ONCE)
     ).all()
     for row in rows:
@@ -74,7 +73,8 @@ def _close_stale_drafts(connection: Connection, now: int, before: int) -> int:
             table.update()
             .where(table.c.tenant == row.tenant, table.c.id == row.id)
             .values(
-                state="cleared", close_reason="draft-never-active", closed=now, closed_by=SYSTEM, changed=now,
+                state="cleared",
+                is_open=0, close_reason="draft-never-active", closed=now, closed_by=SYSTEM, changed=now,
                 version=row.version + 1, snoozed_until=None,
             )
         )  # fmt: skip
@@ -117,9 +117,7 @@ def _remove_some_alerts(connection: Connection, before: int) -> int:
     table = models.alert
     rows = connection.execute(
         select(table.c.tenant, table.c.id)
-        .where(
-            table.c.state.not_in(sorted(OPEN)), table.c.last_seen < before, table.c.changed < before
-        )
+        .where(table.c.is_open == 0, table.c.last_seen < before, table.c.changed < before)
         .where(~_has_event_since(before))
         .limit(_AT_ONCE)
     ).all()

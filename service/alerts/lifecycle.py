@@ -22,7 +22,7 @@ Action = Literal[
 ]  # fmt: skip
 OPEN: frozenset[str] = frozenset({"new", "acknowledged"})
 CLOSED: frozenset[str] = frozenset({"resolved", "overridden", "data-problem", "cleared"})
-RANKS = {"critical": 0, "warning": 1, "info": 2}
+SEVERITIES = {"critical": 2, "warning": 1, "info": 0}
 _CLOSING: dict[str, State] = {
     "resolve": "resolved",
     "override": "overridden",
@@ -173,12 +173,12 @@ def observe(known: Known | None, seen: Seen, quiet: timedelta) -> Course:
     if known.state in OPEN:
         if late:
             return "ongoing"
-        if RANKS[seen.indicator] < RANKS[known.indicator]:
+        if SEVERITIES[seen.indicator] > SEVERITIES[known.indicator]:
             return "escalated"
         return "ongoing" if seen.evidence_hash == known.evidence_hash else "new-data"
     if late or (known.closed is not None and seen.at <= known.closed):
         return "still-closed"
-    if known.state == "cleared" or RANKS[seen.indicator] < RANKS[known.indicator]:
+    if known.state == "cleared" or SEVERITIES[seen.indicator] > SEVERITIES[known.indicator]:
         return "recurred"
     if seen.evidence_hash != known.evidence_hash:
         return "recurred"

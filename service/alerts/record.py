@@ -82,14 +82,20 @@ class Record(SpoolRecorder):
         self._keeper = threading.Thread(target=self._keep_house, name="record-keeper", daemon=True)
         self._keeper.start()
 
+    def let_go(self) -> None:
+        """Close the connection to the store; it is opened again when somebody asks."""
+        with self._database_lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
     def close(self) -> None:
         """Write what waits, stop the keeper, close everything; what is not in the store stays in the spool."""
         self._stop.set()
         if self._keeper is not None:
             self._keeper.join(timeout=30)
         super().close()
-        if self._database is not None:
-            self._database.close()
+        self.let_go()
 
     def _keep_house(self) -> None:
         from service.alerts.drainer import Drainer as Opened
@@ -158,14 +164,14 @@ class Record(SpoolRecorder):
         return last_heads
 
 
-def open_record(
+def prepare_record(
     options: RecordOptions,
     *,
     create_keys: bool,
     upgrade: bool,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Record:
-    """The record of a site, started.
+    """The record of a site, checked but not started: nothing runs or is held open, so a process may still fork.
 
     ``create_keys`` makes a missing keyring, ``upgrade`` brings the schema up to date (development, demo);
     elsewhere both are done by command. A store of an unknown newer schema, or of other keys, is refused here
@@ -178,9 +184,20 @@ def open_record(
     record = Record(options, open_keyring(Path(options.keyring), create=create_keys), clock=clock)
     try:
         check_store(record, upgrade=upgrade)
-    except BaseException:
-        record.close()
-        raise
+    finally:
+        record.let_go()
+    return record
+
+
+def open_record(
+    options: RecordOptions,
+    *,
+    create_keys: bool,
+    upgrade: bool,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Record:
+    """The record of a site, checked and started; raises what ``prepare_record`` raises."""
+    record = prepare_record(options, create_keys=create_keys, upgrade=upgrade, clock=clock)
     record.start()
     return record
 

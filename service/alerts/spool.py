@@ -7,6 +7,7 @@ lines of the last 10 ms together, which bounds what a power failure can take.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -37,15 +38,15 @@ class Spool:
         self._opened = 0.0
         self.lines = 0
         self.syncs = 0
-        self._open_segment()
-        self._syncer = threading.Thread(target=self._sync_in_groups, name="spool-sync", daemon=True)
-        self._syncer.start()
+        self._syncer: threading.Thread | None = None
 
     def append(self, body: bytes) -> None:
         """Write one line; raises OSError when the disk refuses, and then leaves no part of it behind."""
         line = b"%08x %b\n" % (zlib.crc32(body), body)
         with self._lock:
-            if (
+            if self._fd < 0:
+                self._begin()
+            elif (
                 self._size + len(line) > self._segment_bytes
                 or time.monotonic() - self._opened > self._segment_seconds
             ):
@@ -57,29 +58,32 @@ class Spool:
                 raise
             if written != len(line):
                 os.ftruncate(self._fd, self._size)
-                raise OSError(
-                    28, "the spool's disk is full"
-                )  # ENOSPC: a regular file is written short for no other reason
+                # A regular file is written short for no other reason than a full disk.
+                raise OSError(errno.ENOSPC, "the spool's disk is full")
             self._size += written
             self.lines += 1
         self._written.set()
-
-    def sync(self) -> None:
-        """Put on disk what was written so far."""
-        with self._lock:
-            os.fdatasync(self._fd)
-        self.syncs += 1
 
     def close(self) -> None:
         """Sync and let go of the segment: a drainer may then remove it."""
         self._closing = True
         self._written.set()
-        self._syncer.join(timeout=5)
+        if self._syncer is not None:
+            self._syncer.join(timeout=5)
         with self._lock:
             if self._fd >= 0:
                 os.fdatasync(self._fd)
                 os.close(self._fd)
                 self._fd = -1
+
+    def _begin(self) -> None:
+        """Open the first segment with the first line, so that a process that only forks holds nothing."""
+        self._open_segment()
+        if self._syncer is None:
+            self._syncer = threading.Thread(
+                target=self._sync_in_groups, name="spool-sync", daemon=True
+            )
+            self._syncer.start()
 
     def _sync_in_groups(self) -> None:
         while True:

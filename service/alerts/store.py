@@ -16,7 +16,7 @@ from service import audit
 from service.alerts import models, worklist
 from service.alerts.database import Database
 from service.alerts.keyring import Keyring
-from service.alerts.lifecycle import Request, SnoozeLimits, Standing, act
+from service.alerts.lifecycle import OPEN, Request, SnoozeLimits, Standing, act
 from service.alerts.past_answers import instant, micros
 from service.alerts.tally import Tally
 from service.alerts.values import AuditEntry
@@ -143,7 +143,8 @@ class Store:
             table.update()
             .where(table.c.tenant == tenant, table.c.id == number, table.c.version == version)
             .values(
-                state=after.state, assignee=after.assignee, close_reason=after.close_reason, closed_by=after.closed_by,
+                state=after.state,
+                is_open=int(after.state in OPEN), assignee=after.assignee, close_reason=after.close_reason, closed_by=after.closed_by,
                 new_data=int(after.new_data), changed=at, version=version + 1,
                 snoozed_until=micros(after.snoozed_until) if after.snoozed_until else None,
                 closed=micros(after.closed) if after.closed else None,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, select
 from rules.assessment import Gap
 from service.alerts import models
 from service.alerts.keyring import Keyring
-from service.alerts.lifecycle import OPEN, RANKS, Known, Seen, observe
+from service.alerts.lifecycle import OPEN, SEVERITIES, Known, Seen, observe
 from service.alerts.outbox import announce
 from service.alerts.past_answers import instant, micros
 from service.alerts.sightings import Sighting, evidence_state, may_clear
@@ -115,7 +115,8 @@ class Watch:
                 self._change(
                     row,
                     self._moved(
-                        row, state="cleared", closed=self._at, closed_by=SYSTEM, close_reason="facts-no-longer-hold",
+                        row, state="cleared",
+                        is_open=0, closed=self._at, closed_by=SYSTEM, close_reason="facts-no-longer-hold",
                         snoozed_until=None, suppressed_by="",
                     ),
                 )  # fmt: skip
@@ -171,7 +172,7 @@ class Watch:
         encode = msgspec.json.encode
         return {
             "rule_version": sighting.version, "topic_code": sighting.topic_code, "title": sighting.title,
-            "summary": sighting.summary, "indicator": sighting.indicator, "rank": RANKS[sighting.indicator],
+            "summary": sighting.summary, "indicator": sighting.indicator, "severity": SEVERITIES[sighting.indicator],
             "mode": self._mode(sighting.rule), "fingerprint": sighting.fingerprint,
             "evidence_hash": sighting.evidence_hash, "evaluation": self._call.id,
             "needs": encode(sighting.needs).decode(), "concerns": encode(sighting.concerns).decode(),

@@ -12,7 +12,6 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from rules.errors import RequestError
 from service.alerts import models
-from service.alerts.lifecycle import CLOSED, OPEN
 
 View = Literal["todo", "all-open", "closed", "everything"]
 PAGE = 50
@@ -54,17 +53,18 @@ def page(connection: Connection, wanted: Filter, now: int) -> Page:
     query = (
         select(table)
         .where(*_conditions(wanted, now))
-        .order_by(table.c.rank, table.c.changed.desc(), table.c.id.desc())
+        .order_by(table.c.severity.desc(), table.c.changed.desc(), table.c.id.desc())
         .limit(size + 1)
     )
     if wanted.after:
-        rank, changed, number = _cursor(wanted.after)
+        severity, changed, number = _cursor(wanted.after)
         query = query.where(
+            table.c.severity <= severity,  # said apart, so that the index starts there
             or_(
-                table.c.rank > rank,
-                and_(table.c.rank == rank, table.c.changed < changed),
-                and_(table.c.rank == rank, table.c.changed == changed, table.c.id < number),
-            )
+                table.c.severity < severity,
+                table.c.changed < changed,
+                and_(table.c.changed == changed, table.c.id < number),
+            ),
         )
     rows = list(connection.execute(query).all())
     more = len(rows) > size
@@ -87,14 +87,14 @@ def _conditions(wanted: Filter, now: int) -> list[ColumnElement[bool]]:
     table = models.alert
     found: list[ColumnElement[bool]] = [table.c.tenant == wanted.tenant]
     if wanted.view in {"todo", "all-open"}:
-        found.append(table.c.state.in_(sorted(OPEN)))
+        found.append(table.c.is_open == 1)
     elif wanted.view == "closed":
-        found.append(table.c.state.in_(sorted(CLOSED)))
+        found.append(table.c.is_open == 0)
     if wanted.view == "todo":
         found.append(or_(table.c.snoozed_until.is_(None), table.c.snoozed_until <= now))
         found.append(table.c.suppressed_by == "")
         if not wanted.indicator:
-            found.append(or_(table.c.rank < 2, table.c.kind == "not-evaluated"))  # noqa: PLR2004  rank of info
+            found.append(or_(table.c.severity > 0, table.c.kind == "not-evaluated"))
     found.append(
         table.c.mode == wanted.mode if wanted.mode else table.c.mode.in_(("live", "review"))
     )
@@ -108,7 +108,9 @@ def _conditions(wanted: Filter, now: int) -> list[ColumnElement[bool]]:
 
 
 def _mark(row: Row[Any]) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode([row.rank, row.changed, row.id])).decode()
+    return base64.urlsafe_b64encode(
+        msgspec.json.encode([row.severity, row.changed, row.id])
+    ).decode()
 
 
 def _cursor(mark: str) -> tuple[int, int, int]:

@@ -158,7 +158,7 @@ def test_new_values_mark_and_a_worse_one_escalates(database, recorder, drainer):
     assert (alert.new_data, alert.course, alert.version) == (1, "ongoing", 2)
     take(recorder, drainer, call(3, minutes=2), reviewed(recommendation(indicator="critical")))
     (alert,) = rows(database, models.alert)
-    assert (alert.course, alert.indicator, alert.rank) == ("escalated", "critical", 0)
+    assert (alert.course, alert.indicator, alert.severity) == ("escalated", "critical", 2)
 
 
 def test_a_renewal_of_the_same_dose_is_no_new_evidence(database, recorder, drainer):

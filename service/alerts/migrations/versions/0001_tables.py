@@ -111,11 +111,12 @@ _table(
     *_texts("kind"),
     _key("rule"),
     *_texts("rule_version", "about", "topic_code", "indicator"),
-    _number("rank"),
+    _number("severity"),
     *_texts("title", "summary", "mode"),
     _key("state"),
     *_texts("course", "close_reason", "fingerprint", "evidence_hash"),
     *_texts("evidence_state", "evaluation", "needs", "concerns", "sources"),
+    _number("is_open", 1),
     *_numbers("from_draft", "new_data"),
     _number("seen_count", 1),
     *_instants("first_seen", "last_seen", "changed"),
@@ -128,10 +129,10 @@ _table(
     _number("version", 1),
     UniqueConstraint("tenant", "key", "episode", name="alert_once_per_episode"),
     UniqueConstraint("tenant", "id", name="alert_of_tenant"),
-    Index("alert_worklist", "tenant", "state", "rank", "changed", "id"),
+    Index("alert_worklist", "tenant", "is_open", "severity", "changed", "id"),
     Index("alert_by_patient", "tenant", "patient"),
-    Index("alert_by_rule", "tenant", "rule", "changed"),
-    Index("alert_by_assignee", "tenant", "assignee", "state"),
+    Index("alert_by_rule", "tenant", "rule", "is_open", "severity", "changed"),
+    Index("alert_by_assignee", "tenant", "assignee", "is_open", "severity"),
 )
 
 _table(
