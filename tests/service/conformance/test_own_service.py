@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
+from service.alerts.record import open_record
+from service.alerts.values import RecordOptions
 from service.app import create_app
 from service.cds_hooks.minting import make_key, mint_token
 from service.conformance import cli
@@ -79,6 +81,12 @@ def record():
     return samples._dated(samples._document["resources"])
 
 
+def prepare_record(store, spool, keys):
+    """Create the database and its keys, as an operator does once."""
+    options = RecordOptions(database_url=store, spool=str(spool), keyring=str(keys))
+    open_record(options, create_keys=True, upgrade=True, clock=lambda: datetime.now(UTC)).close()
+
+
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clients")
@@ -100,7 +108,18 @@ def house(tmp_path_factory):
             "deadline_ms": 1500,
         }
         (folder / "own.yaml").write_text(yaml.safe_dump(profile))
-        app = create_app(Settings(clients=folder, jti_store=f"sqlite:///{folder}/used.sqlite"))
+        state = tmp_path_factory.mktemp("state")
+        store, keys = f"sqlite:///{state}/record.sqlite", state / "keys.json"
+        prepare_record(store, state / "spool", keys)
+        app = create_app(
+            Settings(
+                clients=folder,
+                jti_store=f"sqlite:///{state}/used.sqlite",
+                store_url=store,
+                spool_dir=state / "spool",
+                keyring=keys,
+            )
+        )
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
