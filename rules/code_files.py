@@ -1,19 +1,13 @@
-"""The code lists of a pack: their strict form, and how the files of several packs are merged.
+"""The code lists of a pack in their strict form: unknown keys and wrong types are refused.
 
-A file under ``codes/`` may hold any of the sections of ``CodeFile``. Unknown keys, wrong types and an entry
-that stands twice (also in two packs) are refused with the file named.
+A file under ``codes/`` may hold any of the sections of ``CodeFile``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-
-from rules.errors import KnowledgeError
-from rules.yaml_files import read_yaml
 
 Flag = Literal["V", "V2", "K-high"]
 
@@ -294,58 +288,3 @@ class CodeFile(_Entry, frozen=True, kw_only=True):
     routes: dict[str, RouteEntry] = {}
     forms: FormWords | None = None
     timing: TimingWords | None = None
-
-
-_MERGED = (
-    "ingredients",
-    "measures",
-    "problems",
-    "procedures",
-    "sources",
-    "foods",
-    "purposes",
-    "result_names",
-    "problem_names",
-    "routes",
-)
-_LISTED = (
-    "names",
-    "not_ours",
-    "code_lists",
-    "substances",
-    "never_assumed_daily",
-    "products_to_order",
-)
-_ONCE = ("order_category", "dose_units", "label_tolerance", "reversal", "forms", "timing")
-
-
-def read_code_files(folders: Iterable[Path]) -> tuple[CodeFile, dict[int, str]]:
-    """Read and merge every ``*.yaml`` of the folders; also tells which file each code list came from.
-
-    Raises:
-        KnowledgeError: a file has unknown keys or wrong types, or an entry stands twice.
-    """
-    merged: dict[str, Any] = {name: {} for name in _MERGED} | dict.fromkeys(_LISTED, ())
-    places: dict[int, str] = {}
-    for file in (file for folder in folders for file in sorted(folder.glob("*.yaml"))):
-        try:
-            content = msgspec.convert(read_yaml(file), CodeFile)
-        except msgspec.ValidationError as error:
-            raise KnowledgeError(f"{error}.", where=str(file)) from None
-        for name in _MERGED:
-            for key, entry in getattr(content, name).items():
-                if key in merged[name]:
-                    raise KnowledgeError(f"{name}: {key!r} stands twice.", where=str(file))
-                merged[name][key] = entry
-        for name in _LISTED:
-            if name == "code_lists":
-                start = len(merged[name])
-                places.update({start + i: str(file) for i in range(len(content.code_lists))})
-            merged[name] = (*merged[name], *getattr(content, name))
-        for name in _ONCE:
-            entry = getattr(content, name)
-            if entry is not None:
-                if merged.get(name) is not None:
-                    raise KnowledgeError(f"{name} stands in another file already.", where=str(file))
-                merged[name] = entry
-    return CodeFile(**merged), places

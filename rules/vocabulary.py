@@ -12,8 +12,8 @@ from rules.code_files import (
     MeasureEntry,
     NameEntry,
     Unresolved,
-    read_code_files,
 )
+from rules.code_folders import read_code_files
 from rules.code_tables import CodeTables
 from rules.naming import Found, NameFinder, TextFinder, fold
 from rules.units import Units
