@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rules.authoring import Operator
+from rules.conditions import Operator
 from rules.encoding import Wire
 from rules.program import PATIENT, CompiledRule, CrossTest, Join, Known, SingleTest, Step
 
@@ -46,7 +46,8 @@ class _RuleText:
         terms += [self._single(step.kind, test) for test in step.tests]
         terms += [self._cross(step.kind, join) for join in step.joins]
         if step.joins:
-            terms.append(f'{{"u":{{"{self._name}s0":"u"}}}}')
+            # Always true; ">=", because an equality would be hashed for every fact and every partial match.
+            terms.append(f'{{"$gte":{{"u":{{"{self._name}s0":"u"}}}}}}')
         return terms
 
     def _single(self, kind: str, test: SingleTest) -> str:
