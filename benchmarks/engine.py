@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rules.authoring import Binding, FieldRef, Negation, Pattern, Rule, Test
+from rules.authoring import Rule
 from rules.compiler import Item, compile_rules
+from rules.conditions import Binding, FieldRef, Negation, Pattern, Test
 from rules.driver import DurableMatcher
 from rules.oracle import CompiledMatcher
 

@@ -7,125 +7,27 @@ would silently change (``a < m.x < b``, ``and``, ``or``, ``not``) are refused wh
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from rules.conditions import (
+    Binding,
+    Condition,
+    FieldRef,
+    Negation,
+    Operator,
+    ParameterRef,
+    Pattern,
+    Test,
+    no_truth,
+    written_at,
+)
 from rules.errors import UnsafeRule
 
 if TYPE_CHECKING:
     from rules.evidence import Evidence
     from rules.facts import Fact, Finding
-
-Operator = Literal["==", "!=", "<", "<=", ">", ">="]
-Constant = str | int | float | bool
-
-
-@dataclass(frozen=True, slots=True)
-class ParameterRef:
-    """A number of the knowledge, to be looked up for the day of the review."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class FieldRef:
-    """A field of a fact bound earlier in the same rule (``c.vka.about``)."""
-
-    alias: str
-    field: str
-
-
-@dataclass(frozen=True, slots=True)
-class Test:
-    """One comparison of a field of the fact at hand with a constant, a parameter or an earlier fact."""
-
-    field: str
-    op: Operator
-    right: Constant | ParameterRef | FieldRef
-
-    __test__ = False
-
-    def __and__(self, other: object) -> Conjunction:
-        return Conjunction((self,)) & other
-
-    def __or__(self, other: object) -> Conjunction:
-        raise _no_alternatives()
-
-    def __bool__(self) -> bool:
-        raise _no_truth()
-
-
-@dataclass(frozen=True, slots=True)
-class Conjunction:
-    """Several tests that must all hold."""
-
-    tests: tuple[Test, ...]
-
-    def __and__(self, other: object) -> Conjunction:
-        if isinstance(other, Test):
-            return Conjunction((*self.tests, other))
-        if isinstance(other, Conjunction):
-            return Conjunction((*self.tests, *other.tests))
-        raise UnsafeRule(f"'&' joins tests, not {type(other).__name__}.", where=_here())
-
-    def __or__(self, other: object) -> Conjunction:
-        raise _no_alternatives()
-
-    def __bool__(self) -> bool:
-        raise _no_truth()
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """A kind of fact, or a named finding, together with what must hold of it."""
-
-    kind: str
-    tests: tuple[Test, ...] = ()
-    where: str = ""
-
-    def __and__(self, other: object) -> Pattern:
-        if isinstance(other, Test):
-            return Pattern(self.kind, (*self.tests, other), self.where)
-        if isinstance(other, Conjunction):
-            return Pattern(self.kind, (*self.tests, *other.tests), self.where)
-        raise UnsafeRule(
-            f"a pattern takes tests after '&', not {type(other).__name__}.", where=_here()
-        )
-
-    def __or__(self, other: object) -> Pattern:
-        raise _no_alternatives()
-
-    def __bool__(self) -> bool:
-        raise _no_truth()
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """A pattern whose match gets a name that later patterns, and the card, can use."""
-
-    alias: str
-    pattern: Pattern
-
-    def __and__(self, other: object) -> Binding:  # '<<' binds tighter than '&' in Python
-        return Binding(self.alias, self.pattern & other)
-
-    def __or__(self, other: object) -> Pattern:
-        raise _no_alternatives()
-
-    def __bool__(self) -> bool:
-        raise _no_truth()
-
-
-@dataclass(frozen=True, slots=True)
-class Negation:
-    """Holds when nothing matches the pattern."""
-
-    pattern: Pattern
-
-
-Condition = tuple[Binding | Negation, ...]
 
 
 class _Field:
@@ -145,11 +47,12 @@ class _Field:
         if isinstance(right, _Field):
             raise UnsafeRule(
                 f"m.{self._name} is compared with m.{right._name}: two fields of one fact.",  # noqa: SLF001
-                where=_here(),
+                where=written_at(),
                 remedy="Compare them in a derivation and give the finding a yes/no field.",
             )
         raise UnsafeRule(
-            f"m.{self._name} is compared with {right!r}, which no fact can hold.", where=_here()
+            f"m.{self._name} is compared with {right!r}, which no fact can hold.",
+            where=written_at(),
         )
 
     def __eq__(self, right: object) -> Test:  # type: ignore[override]
@@ -171,12 +74,12 @@ class _Field:
         return self._test(">=", right)
 
     def __bool__(self) -> bool:
-        raise _no_truth()
+        raise no_truth()
 
     def _arithmetic(self, *_: object) -> Test:
         raise UnsafeRule(
             f"arithmetic on m.{self._name}.",
-            where=_here(),
+            where=written_at(),
             remedy="Compute it in a derivation and test the result.",
         )
 
@@ -202,7 +105,7 @@ class _Bound:
     def __getattr__(self, field: str) -> _Bound:
         if self.ref.field:
             raise UnsafeRule(
-                f"c.{self.ref.alias}.{self.ref.field}.{field} goes too deep.", where=_here()
+                f"c.{self.ref.alias}.{self.ref.field}.{field} goes too deep.", where=written_at()
             )
         return _Bound(self.ref.alias, field)
 
@@ -210,7 +113,7 @@ class _Bound:
         if not isinstance(pattern, Pattern):
             raise UnsafeRule(
                 f"c.{self.ref.alias} << needs finding(...) or fact(...).",
-                where=_here(),
+                where=written_at(),
                 remedy="Put tests behind '&'.",
             )
         return Binding(self.ref.alias, pattern)
@@ -227,12 +130,12 @@ c: Any = _Captures()
 
 def finding(name: str) -> Pattern:
     """Match a finding by its name in ``findings.yaml``."""
-    return Pattern(f"finding:{name}", (), _here())
+    return Pattern(f"finding:{name}", (), written_at())
 
 
 def fact(kind: str) -> Pattern:
     """Match the patient or the context (``patient``, ``context``); everything else is matched as a finding."""
-    return Pattern(kind, (), _here())
+    return Pattern(kind, (), written_at())
 
 
 def none(pattern: Pattern) -> Negation:
@@ -296,7 +199,7 @@ def rule(
     ``infers`` names findings that firing gives to later rules (about the same subject), before anything is
     superseded. A ``silent`` rule has no card: it only infers.
     """
-    where = _here()
+    where = written_at()
 
     def build(conditioned: _Conditioned) -> Rule:
         if not isinstance(conditioned, _Conditioned):
@@ -340,7 +243,7 @@ def derivation(
     ``order:inr``, ``food:natto``. Without ``needs`` the facts do not matter. It is not called either when
     nothing that could still fire asks for what it gives.
     """
-    where = _here()
+    where = written_at()
 
     def build(function: DerivationFunction) -> Derivation:
         return Derivation(
@@ -354,27 +257,3 @@ def derivation(
         )
 
     return build
-
-
-def _here() -> str:
-    """``file:line`` of the pack source that is being read, for error messages."""
-    frame = inspect.currentframe()
-    while frame is not None and frame.f_code.co_filename == __file__:
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
-
-
-def _no_alternatives() -> UnsafeRule:
-    return UnsafeRule(
-        "'|' in a condition.",
-        where=_here(),
-        remedy="Write two rules, or infer one finding from either side in a derivation.",
-    )
-
-
-def _no_truth() -> UnsafeRule:
-    return UnsafeRule(
-        "a condition is used as true or false ('and', 'or', 'not', or a chained comparison such as a < m.x < b).",
-        where=_here(),
-        remedy="Join tests with '&'; write both ends of a range as two tests; write none(...) for 'not'.",
-    )

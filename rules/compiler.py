@@ -10,7 +10,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
-from rules.authoring import Binding, FieldRef, Negation, ParameterRef, Pattern, Rule, Test
+from rules.authoring import Rule
+from rules.conditions import Binding, FieldRef, Negation, ParameterRef, Pattern, Test
 from rules.errors import UnsafeRule
 from rules.program import (
     PATIENT,

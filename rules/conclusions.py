@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rules.assessment import Citation, OverrideReason, ProposedAction, Recommendation
-from rules.authoring import Binding, Outcome, ParameterRef, Rule
+from rules.authoring import Outcome, Rule
+from rules.conditions import Binding, ParameterRef
 from rules.facts import Context, Fact, Finding, LabOrder, MedicationUse, ParameterUse
 from rules.reconcile import holds
 from rules.wording import Wording

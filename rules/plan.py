@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from rules.authoring import Binding, Derivation, Rule
+from rules.authoring import Derivation, Rule
+from rules.conditions import Binding
 from rules.facts import FactSet
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from rules.authoring import Operator
+from rules.conditions import Operator
 from rules.errors import UnsafeRule
 
 PATIENT = "patient"

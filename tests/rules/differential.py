@@ -12,16 +12,9 @@ import sys
 import time
 from types import SimpleNamespace
 
-from rules.authoring import (
-    Binding,
-    FieldRef,
-    Negation,
-    ParameterRef,
-    Pattern,
-    Rule,
-    Test,
-)
+from rules.authoring import Rule
 from rules.compiler import Item, compile_rules
+from rules.conditions import Binding, FieldRef, Negation, ParameterRef, Pattern, Test
 from rules.driver import DurableMatcher
 from rules.oracle import CompiledMatcher
 from tests.rules import naive

@@ -6,7 +6,7 @@ It shares no line with the compiler, so that a mistake there cannot hide in both
 import operator
 from itertools import product
 
-from rules.authoring import Binding, FieldRef, ParameterRef
+from rules.conditions import Binding, FieldRef, ParameterRef
 
 OPERATORS = {
     "==": operator.eq,

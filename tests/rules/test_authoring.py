@@ -3,10 +3,6 @@
 import pytest
 
 from rules.authoring import (
-    Binding,
-    Negation,
-    ParameterRef,
-    Test,
     c,
     derivation,
     fact,
@@ -18,6 +14,7 @@ from rules.authoring import (
     rule,
     when_all,
 )
+from rules.conditions import Binding, Negation, ParameterRef, Test
 from rules.errors import UnsafeRule
 from rules.facts import Finding
 

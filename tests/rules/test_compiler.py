@@ -4,20 +4,9 @@ import math
 
 import pytest
 
-from rules.authoring import (
-    Pattern,
-    Rule,
-    Test,
-    c,
-    fact,
-    finding,
-    m,
-    none,
-    parameter,
-    rule,
-    when_all,
-)
+from rules.authoring import Rule, c, fact, finding, m, none, parameter, rule, when_all
 from rules.compiler import LONGEST_TEXT, MOST_PATTERNS, MOST_TESTS, Item, compile_rules, fit
+from rules.conditions import Pattern, Test
 from rules.driver import DurableMatcher
 from rules.errors import UnsafeRule
 from rules.oracle import CompiledMatcher

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rules.authoring import Binding
 from rules.conclusions import bound_aliases
+from rules.conditions import Binding
 from rules.engine import Engine
 from rules.knowledge import PLACEHOLDER
 from rules.rulebook import BUNDLED, load_rulebook
