@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from rules.errors import DekacardError, EngineError, NotTrusted, RequestError, Unavailable
+from service.alerts.api import api_router
+from service.alerts.record import Record
 from service.bootstrap import assemble
 from service.cds_hooks.loopback import LoopbackOnly
 from service.cds_hooks.outcomes import refusal
@@ -67,6 +69,10 @@ def create_app(
     app.state.clients = built.registry
     app.state.clock = built.clock
     app.include_router(hook_router(built))
+    if isinstance(built.recorder, Record):
+        app.include_router(
+            api_router(built.recorder, clock=built.clock, rules=lambda: built.engine.rulebook.rules)
+        )
     app.add_api_route("/livez", _alive, methods=["GET"], tags=["operations"])
     app.add_api_route("/readyz", _ready, methods=["GET"], tags=["operations"])
     _answer_errors(app)

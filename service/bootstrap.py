@@ -113,7 +113,9 @@ def _modes(record: Record | None) -> ModeBoard | None:
         return None
     from service.rollout import ModeBoard
 
-    return ModeBoard(record.database)
+    memory = Path(record.options.spool) / "modes.json"
+    memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return ModeBoard(lambda: record.database, memory)
 
 
 def _record(settings: Settings, clock: Callable[[], datetime]) -> Record | None:

@@ -54,9 +54,6 @@ class Settings(BaseSettings):
         default=8080, description="Port to listen on."
     )
     workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="Server processes.")
-    public_url: str = Field(
-        default="", description="Our base address as clients see it, without a slash at the end."
-    )
     clients: Path | None = Field(
         default=None, description="Folder of client profiles (one YAML file each)."
     )
@@ -98,11 +95,6 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
-
-    @field_validator("public_url")
-    @classmethod
-    def _no_closing_slash(cls, value: str) -> str:
-        return value.rstrip("/")
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None, **given: Any) -> Self:

@@ -47,13 +47,12 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
 class CardWriter:
     """Writes cards in the words of one rulebook."""
 
-    def __init__(self, rulebook: Rulebook, *, max_cards: int, public_url: str = "") -> None:
+    def __init__(self, rulebook: Rulebook, *, max_cards: int) -> None:
         self._rulebook = rulebook
         self._details = DetailWriter(rulebook)
         self._texts = rulebook.texts
         self._disclaimer = escaped(rulebook.texts["disclaimer"])
         self._max_cards = max_cards
-        self._public_url = public_url
 
     def write(self, review: Review, where: Circumstances) -> list[IssuedCard]:
         """The cards of one answer, most urgent first; gaps and failures come last, as cards of their own."""

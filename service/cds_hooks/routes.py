@@ -12,7 +12,7 @@ import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from rules.errors import RequestError
+from rules.errors import EngineError, RequestError
 from service.cds_hooks.contexts import HookCall, read_hook_call
 from service.cds_hooks.prefetch import Supply, supply_of
 from service.cds_hooks.trust import endpoint_paths
@@ -105,7 +105,15 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
         history=history,
         user=call.user_id,
     )
-    done = review(case, now, parts.engine, validation=parts.settings.validation)
+    try:
+        done = review(case, now, parts.engine, validation=parts.settings.validation)
+    except EngineError:
+        if parts.recorder is not None:
+            modes = parts.modes(client.profile)
+            parts.recorder.record_failure(
+                _record_of(call, client, service, now, started, modes), "engine-fault"
+            )
+        raise
     name_card = parts.card_names(tenant, call.patient_id, call.hook_instance, service.id)
     cards = parts.cards.write(done, parts.circumstances(call, client, done, name_card))
     if supply.late:
