@@ -6,11 +6,13 @@ asks for one. The worker reads the modes from a snapshot in memory that is renew
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -58,13 +60,23 @@ def split(
 
 
 class ModeBoard:
-    """The modes of all clients as this worker knows them; never asks the store on the card path."""
+    """The modes of all clients as this worker knows them; never asks the store on the card path.
 
-    def __init__(self, database: Database | None = None) -> None:
+    ``database`` gives the connection when it is needed. What was read last is kept in the file ``memory``: a rule
+    that was silenced stays silent when the service starts while the store is down.
+    """
+
+    def __init__(
+        self, database: Callable[[], Database] | None = None, memory: Path | None = None
+    ) -> None:
         self._database = database
-        self._modes: dict[str, dict[str, Mode]] = {}
+        self._memory = memory
         self._renewed = 0.0
         self._lock = threading.Lock()
+        remembered = self._remembered()
+        self._modes: dict[str, dict[str, Mode]] = remembered or {}
+        if remembered is None:
+            self._try_to_renew()
 
     def of(self, tenant: str) -> Mapping[str, Mode]:
         """Rules of the client whose mode was set by hand; all others have the mode of its profile."""
@@ -80,10 +92,22 @@ class ModeBoard:
 
         table = models.rule_mode
         found: dict[str, dict[str, Mode]] = {}
-        with self._database.reading() as connection:
+        with self._database().reading() as connection:
             for row in connection.execute(table.select()):
                 found.setdefault(row.tenant, {})[row.rule] = row.mode
-        self._modes, self._renewed = found, time.monotonic()
+        changed, self._modes, self._renewed = found != self._modes, found, time.monotonic()
+        if self._memory is not None and (changed or not self._memory.exists()):
+            part = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
+            part.write_bytes(msgspec.json.encode(found))
+            part.replace(self._memory)
+
+    def _remembered(self) -> dict[str, dict[str, Mode]] | None:
+        if self._memory is None:
+            return None
+        try:
+            return msgspec.json.decode(self._memory.read_bytes(), type=dict[str, dict[str, Mode]])
+        except (OSError, msgspec.MsgspecError):
+            return None
 
     def _renew_in_background(self) -> None:
         with self._lock:

@@ -3,7 +3,7 @@
 import pytest
 
 from rules.assessment import Superseded
-from rules.errors import RequestError
+from rules.errors import RequestError, Unavailable
 from service import audit
 from service.alerts.lifecycle import Request
 from service.alerts.store import Store
@@ -44,14 +44,14 @@ def test_every_mode_is_sorted_out_and_a_live_rule_hidden_by_a_trial_is_named():
 
 
 def test_a_change_is_in_force_at_once_where_one_person_may(database, keyring):
-    board = ModeBoard(database)
+    board = ModeBoard(lambda: database)
     wish(database, keyring)
     board.renew()
     assert (board.of(T), board.of("mercy")) == ({RULE: "live"}, {})
 
 
 def test_a_second_person_decides_where_the_site_asks_for_it(database, keyring):
-    board = ModeBoard(database)
+    board = ModeBoard(lambda: database)
     asked = wish(database, keyring, second_person=True)
     with pytest.raises(RequestError, match="second person"):
         decide(
@@ -87,7 +87,7 @@ def test_a_second_person_decides_where_the_site_asks_for_it(database, keyring):
 def test_a_refused_change_changes_nothing(database, keyring):
     asked = wish(database, keyring, second_person=True)
     decide(database, keyring, tenant=T, change=asked.id, approve=False, actor="user/bob", at=NOON)
-    board = ModeBoard(database)
+    board = ModeBoard(lambda: database)
     board.renew()
     assert board.of(T) == {}
 
@@ -145,3 +145,17 @@ def test_the_interval_of_a_proportion_is_that_of_wilson():
     )  # Newcombe 1998's method 3 gives the same
     assert wilson(0, 10)[0] == 0.0
     assert wilson(10, 10)[1] == 1.0
+
+
+def test_what_was_silenced_stays_silent_when_the_store_is_down_at_the_start(
+    database, keyring, tmp_path
+):
+    wish(database, keyring, after="off")
+    memory = tmp_path / "modes.json"
+    assert ModeBoard(lambda: database, memory).of(T) == {RULE: "off"}
+
+    def down():
+        raise Unavailable("the store does not answer")
+
+    assert ModeBoard(down, memory).of(T) == {RULE: "off"}
+    assert ModeBoard(down, tmp_path / "none.json").of(T) == {}
