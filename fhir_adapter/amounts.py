@@ -17,6 +17,7 @@ NUMBER = (
 )
 _POINTS = re.compile(r"\d{1,3}(?:\.\d{3})+")
 _COMMAS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_TOO_MUCH = 1e12  # no dose of anything; keeps overflowing digits out of the arithmetic
 _MIXED = re.compile(r"\d{1,3}(?:\.\d{3})+,\d+")
 
 
@@ -45,7 +46,11 @@ def number_of(text: str, *, counts_units: bool) -> float | None:
     A point before three digits means thousands for international units (5.000 IE), which are never given
     in thousandths; for a mass (1.250 mg) it stays unreadable, unless the number starts with zero.
     """
-    text = text.replace("'", " ").strip()
+    value = _number(text.replace("'", " ").strip(), counts_units=counts_units)
+    return value if value is not None and value < _TOO_MUCH else None
+
+
+def _number(text: str, *, counts_units: bool) -> float | None:
     if "/" in text:
         whole, _, fraction = text.rpartition(" ")
         top, _, bottom = fraction.partition("/")

@@ -19,6 +19,8 @@ _SCHEME = re.compile(
     r"(?<![\d\w.,/-])(\d|1/2|0,5)\s?-\s?(\d|1/2|0,5)\s?-\s?(\d|1/2|0,5)(?:\s?-\s?(\d|1/2|0,5))?(?![\d\w/-])"
 )
 _TO = r"\s?(?:-|to|or|bis|a|oder)\s?"
+_MOST_A_PERIOD = 1440
+_LONGEST = 36525
 _NO_PIECES = {"each", "ea", "count", "piece", "pieces", "st", "spray"}
 
 
@@ -137,7 +139,7 @@ class DoseWords:
         count = self._number(match["n"])
         days = (count or 0) * self._periods[match["p"]]
         masked = folded[: match.start()] + "#" * len(match.group()) + folded[match.end() :]
-        return masked, round(days) if days >= 1 else None
+        return masked, round(days) if 1 <= days <= _LONGEST else None
 
     def _how_often(self, folded: str) -> tuple[str, float | None, bool, float | None]:
         """Masked text, interval, whether two intervals contradict, pieces of a 1-0-1 scheme."""
@@ -180,12 +182,12 @@ class DoseWords:
         days = self._adverbs[adverb] if adverb else self._periods[period or ""]
         if groups.get("n"):  # every n periods
             count = self._number(groups["n"] or "")
-            return count * days if count else None
+            return count * days if count and count * days <= _LONGEST else None
         times = groups.get("t2") or groups.get("t")  # of a range the more frequent end
         if not times:
             return days
         count = {"once": 1.0, "twice": 2.0, "thrice": 3.0}.get(times) or self._number(times)
-        return days / count if count else None
+        return days / count if count and count <= _MOST_A_PERIOD else None
 
     def _how_much(self, masked: str) -> WordedDose:
         strengths = tuple(

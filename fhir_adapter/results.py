@@ -29,6 +29,7 @@ _USABLE = frozenset({"final", "amended", "corrected"})
 _NO_FACT = frozenset({"entered-in-error", "cancelled"})
 _COMPARATORS = frozenset({"<", "<=", ">=", ">"})
 _WORDED = re.compile(r"\s*(<=|>=|<|>|≤|≥)?\s*(-?\d+(?:[.,]\d+)?)\s*([^\d\s].{0,30})?\s*")
+_TOO_MUCH = 1e9  # no result of anything; keeps overflow out of every later step
 _SIGNS = {"≤": "<=", "≥": ">="}
 
 
@@ -104,6 +105,8 @@ def _lab(
     value = _value(holder)
     unit, problem = _unit(known, value, lens)
     amount = value.value
+    if amount is not None and not abs(amount) < _TOO_MUCH:
+        amount, problem = None, "implausible"
     if unit is not None and amount is not None:
         amount = round(amount * unit.times, 6)
     if record.get("modifierExtension") or holder.get("modifierExtension"):

@@ -16,6 +16,8 @@ from rules.vocabulary import Vocabulary
 
 _DAY = 1.0
 _WEEK = 7.0
+_SHORTEST = 1 / 1440
+_LONGEST = 36525.0
 
 
 class Timing(NamedTuple):
@@ -53,7 +55,7 @@ def read_timing(value: Any, lens: Lens) -> Timing:
 def _repeat(repeat: Resource, lens: Lens) -> Timing:
     vocabulary = lens.vocabulary
     count = number(repeat.get("countMax")) or number(repeat.get("count"))
-    doses = round(count) if count and count >= 1 else None
+    doses = round(count) if count and 1 <= count <= _LONGEST else None
     bounded, start, end = _bounds(repeat, lens)
     times = number(repeat.get("frequencyMax")) or number(repeat.get("frequency"))
     ranged = "frequencyMax" in repeat or "periodMax" in repeat
@@ -68,7 +70,9 @@ def _repeat(repeat: Resource, lens: Lens) -> Timing:
         else:
             interval = length * days / (times if times and times > 0 else 1.0)
     interval = _on_days(repeat, interval, times, length)
-    single = interval is None and doses == 1
+    if interval is not None and not _SHORTEST <= interval <= _LONGEST:
+        interval, problem = None, "the period of the timing is beyond all use"
+    single = interval is None and doses == 1 and not problem
     if doses == 1 and interval is not None:
         single, interval = True, None
     return Timing(interval, single, bounded, doses, start, end, ranged, "" if interval else problem)
@@ -106,7 +110,7 @@ def _bounds(repeat: Resource, lens: Lens) -> tuple[int | None, date | None, date
     unit = days_of(duration.get("code"), lens.vocabulary) or days_of(
         duration.get("unit"), lens.vocabulary
     )
-    bounded = round(length * unit) if length and unit and length * unit >= 1 else None
+    bounded = round(length * unit) if length and unit and 1 <= length * unit <= _LONGEST else None
     start, end = period(repeat.get("boundsPeriod"), lens.zone)
     if start and end and start.exact and end.exact and end.last >= start.first:
         bounded = (end.last - start.first).days + 1  # both end days count

@@ -11,6 +11,7 @@ from rules.errors import KnowledgeError
 from rules.naming import fold
 
 Dimension = Literal["mass", "units", "pieces", "volume", "drops"]
+_TOO_MUCH = 1e12  # no amount of anything, whatever its unit
 _ANNOTATION = re.compile(r"[{}]")
 
 
@@ -61,6 +62,8 @@ class Units:
 
     def amount(self, ingredient: str, value: float, unit: DoseUnit) -> float | None:
         """``value`` in the ingredient's own unit; ``None`` when the unit cannot measure this substance."""
+        if not abs(value) < _TOO_MUCH:
+            return None
         own = self.unit_of(ingredient)
         per_ug = self._per_ug.get(ingredient)
         if unit.dimension == "units":

@@ -340,3 +340,21 @@ def test_a_modifier_makes_a_record_uncertain(reading, statement):
     (gap,) = read.gaps
     assert gap.code == "modifier-not-understood"
     assert "vitamin-k" in gap.concerns
+
+
+@pytest.mark.parametrize(
+    ("text", "dosage"),
+    [
+        ("Vitamin D3 " + "9" * 400 + " IU", "1 capsule daily"),
+        ("Vitamin D3", "9" * 400 + " IU daily"),
+        ("Vitamin D3 1000 IU", _dose(1e300, "g")),
+        ("Vitamin D3 1000 IU", _dose(1, timing={"repeat": {"period": 1e-300, "periodUnit": "d"}})),
+        ("Vitamin D3 1000 IU", _dose(1, timing={"repeat": {"period": 1e300, "periodUnit": "a"}})),
+        ("Vitamin D3 1000 IU", _dose(float("nan"))),
+        ("Vitamin D3 1000 IU", _dose(-1)),
+    ],
+)
+def test_absurd_numbers_are_unknown_not_infinite(reading, statement, text, dosage):
+    read = reading([statement(text, dosage)])
+    assert _only(read).daily is None
+    assert _only(read).dose_known is False

@@ -147,3 +147,13 @@ def test_refuted_problems_and_withdrawn_orders_are_no_facts(reading):
         reading([refuted | {"verificationStatus": None}]).facts.conditions[0].problem
         == "sarcoidosis"
     )
+
+
+def test_an_absurd_number_decides_nothing(reading):
+    creatinine = _inr(
+        code={"coding": [{"system": "http://loinc.org", "code": "14682-9"}]},
+        effectiveDateTime="2026-11-12",
+        valueQuantity={"value": 1e306, "unit": "mmol/L"},
+    )
+    (lab,) = reading([creatinine]).facts.labs
+    assert (lab.value, lab.problem) == (None, "implausible")
