@@ -1,18 +1,22 @@
 """Kills the writing process again and again, and counts what was acknowledged and is not in the store.
 
-``python -m tests.service.alerts.kill --count 100 --database sqlite|postgresql``
+``python -m tests.service.alerts.kill --count 100 --database sqlite|postgresql [--service]``
 """
 
 import argparse
+import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
+import httpx2
 from sqlalchemy import func, select
 
 from service import audit
@@ -26,6 +30,7 @@ from tests.service.alerts.postgres import running_server
 from tests.service.alerts.stories import NOON, RULE, RULES, call, recommendation, reviewed
 
 TENANT = "st-elsewhere"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def options_for(folder, url):
@@ -83,6 +88,62 @@ def kill_again_and_again(folder, url, count, *, seed=0, say=lambda *_: None):
     return acknowledged
 
 
+def kill_the_service(folder, url, count, *, seed=0, say=lambda *_: None):
+    """Kills the whole service under calls; returns the hook instances whose cards came back, and those of views."""
+    chance, answered = random.Random(seed), []
+    body = json.loads((EXAMPLES / "01-warfarin-new-mk7-coded.json").read_text())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "DEKACARD_STORE_URL": url, "DEKACARD_SPOOL_DIR": str(folder / "spool"),
+        "DEKACARD_KEYRING": str(folder / "keys.json"), "DEKACARD_LOG_LEVEL": "error",
+    }  # fmt: skip
+    address = f"http://127.0.0.1:{port}/cds-services/vitamin-dk-patient-view"
+    command = [sys.executable, "-m", "service.cli", "serve", "--dev", "--port", str(port)]
+    for turn in range(count):
+        process = subprocess.Popen(command, env=environment, start_new_session=True)
+        until = time.monotonic() + chance.uniform(0.0, 0.5)
+        started = None
+        while started is None or time.monotonic() < until:
+            body["hookInstance"] = str(uuid.UUID(int=chance.getrandbits(128)))
+            try:
+                answer = httpx2.post(address, json=body, timeout=5, trust_env=False)
+            except httpx2.TransportError:
+                assert process.poll() is None, "the service ended by itself"
+                time.sleep(0.05)
+                continue
+            assert answer.status_code == 200, answer.text
+            answered.append(body["hookInstance"])
+            if started is None:
+                started, until = True, time.monotonic() + chance.uniform(0.0, 0.5)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        say(turn + 1, len(answered))
+    return answered
+
+
+def unrecorded(folder, url, answered):
+    """What the store lacks of the answered calls, and how often something stands in it twice."""
+    database = Database(url)
+    keyring = open_keyring(folder / "keys.json", create=False)
+    drainer = Drainer(database, keyring, options_for(folder, url))
+    while drainer.drain():
+        pass
+    drainer.stop()
+    with database.reading() as connection:
+        kept = list(connection.scalars(select(models.evaluation.c.hook_instance)))
+        audited = connection.scalar(
+            select(func.count()).select_from(models.audit).where(models.audit.c.action == "review")
+        )
+        faults = audit.verify(connection, keyring)
+    database.close()
+    return {
+        "answered": len(answered), "lost": len(set(answered) - set(kept)), "twice": len(kept) - len(set(kept)),
+        "unaudited": len(kept) - audited, "faults": len(faults),
+    }  # fmt: skip
+
+
 def missing(folder, url, acknowledged):
     """What the store lacks after everything in the spool was taken in, and what it holds too often."""
     keyring = open_keyring(folder / "keys.json", create=False)
@@ -128,6 +189,9 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--count", type=int, default=100)
     options.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    options.add_argument(
+        "--service", action="store_true", help="Kill the service itself, over HTTP."
+    )
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -138,10 +202,19 @@ def main():
             with running_server() as sockets:
                 result = run(folder, f"postgresql://postgres@/postgres?host={sockets}", chosen)
     print(result)
-    sys.exit(1 if result["lost"] or result["twice"] or result["faults"] else 0)
+    sys.exit(1 if any(result.get(bad) for bad in ("lost", "twice", "faults", "unaudited")) else 0)
 
 
 def run(folder, url, chosen):
+    if chosen.service:
+        told = kill_the_service(
+            folder,
+            url,
+            chosen.count,
+            seed=chosen.seed,
+            say=lambda *told: print("kill", *told, flush=True),
+        )
+        return unrecorded(folder, url, told)
     acknowledged = kill_again_and_again(
         folder,
         url,
