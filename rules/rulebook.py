@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,6 +20,7 @@ from rules.knowledge import (
     FindingModel,
     OverrideReasonModel,
     Parameter,
+    ParameterValue,
 )
 from rules.pack_folder import Pack, open_pack, read_head
 from rules.vocabulary import Vocabulary, load_vocabulary
@@ -126,6 +128,7 @@ class Rulebook:
                             remedy="To override it, give a reason under [overrides] and an approver in pack.toml.",
                         )
                     self.overridden[name] = (pack.head.id, reason)
+                    parameter = _continued(merged[name], parameter)  # noqa: PLW2901
                 merged[name] = parameter
         return merged
 
@@ -157,6 +160,26 @@ class Rulebook:
             ordered.extend(derivations[place] for place in ready)
             graph.done(*ready)
         return tuple(ordered)
+
+
+def _continued(ours: Parameter, theirs: Parameter) -> Parameter:
+    """An override holds from its own first day on; a replay of an earlier day still meets our value."""
+    return theirs.model_copy(
+        update={
+            "values": _until(ours.values, theirs.values),
+            "profiles": {
+                profile: _until(ours.profiles.get(profile, {}), theirs.profiles.get(profile, {}))
+                for profile in (*ours.profiles, *theirs.profiles)
+            },
+        }
+    )
+
+
+def _until(
+    ours: Mapping[date, ParameterValue], theirs: Mapping[date, ParameterValue]
+) -> dict[date, ParameterValue]:
+    first = min(theirs, default=date.max)
+    return {day: held for day, held in ours.items() if day < first} | dict(theirs)
 
 
 def load_rulebook(names: Sequence[str] | None = None, folders: Sequence[Path] = ()) -> Rulebook:

@@ -1,0 +1,1 @@
+"""House rules of St Elsewhere, an invented hospital."""
