@@ -152,12 +152,23 @@ def demo(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    client: Annotated[
+        str | None,
+        typer.Option(help="Say which rules can never speak with what this client sends."),
+    ] = None,
+) -> None:
     """Look at everything the service needs, and say what to do about what is missing."""
     with plain_errors():
-        from service.doctor import examine
+        if client is None:
+            from service.doctor import examine
 
-        healthy = examine()
+            healthy = examine()
+        else:
+            from service.clients_cli import tell_reach
+            from service.settings import Settings
+
+            healthy = tell_reach(client, Settings.read().clients or Path())
     if not healthy:
         raise typer.Exit(Exit.NOT_HEALTHY)
 

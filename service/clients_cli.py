@@ -136,6 +136,54 @@ def mint(
     )
 
 
+@app.command()
+def reach(
+    name: Annotated[str, typer.Argument(help="Id of the client.")], folder: FolderOption
+) -> None:
+    """Say which rules can never speak with what this client sends, and which prefetch key would change that."""
+    if not tell_reach(name, folder):
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def tell_reach(name: str, folder: Path) -> bool:
+    """Print what ``reach`` says; False when there is no such client.
+
+    Raises:
+        ProfileRefused, KnowledgeError: profiles or packs cannot be used.
+    """
+    from rules.rulebook import load_rulebook
+    from service.cds_hooks.clients import ClientRegistry
+    from service.cds_hooks.coverage import silent_rules, unsent_sources
+    from service.settings import Settings
+
+    with _plainly():
+        registry = ClientRegistry.load(folder)
+    profile = registry.by_id(name)
+    if profile is None:
+        known = ", ".join(one.id for one in registry.profiles)
+        typer.echo(f"there is no client {name!r}; known: {known}", err=True)
+        return False
+    settings = Settings.read()
+    rulebook = load_rulebook(settings.packs, settings.pack_dirs)
+    silent = silent_rules(profile, rulebook)
+    typer.echo(
+        f"{name}: {len(rulebook.cards) - len(silent)} of {len(rulebook.cards)} rules can speak"
+    )
+    for one in silent:
+        typer.echo(f"  {one}")
+    unsent = unsent_sources(profile)
+    if "medication-statements" in unsent:
+        typer.echo(
+            "  supplements that nobody prescribed are not seen: medicationStatements is not sent"
+        )
+    if unsent and profile.fhir.fetch and profile.fhir.bases:
+        typer.echo(
+            f"  what is not sent is fetched from {profile.fhir.bases[0]}, if it answers"
+            f" within the {profile.deadline_ms} ms of a call"
+        )
+    return True
+
+
 def _check_keys(registry: ClientRegistry, name: str) -> None:
     """Read a static key set now, so that a wrong one is named here and not at the first call."""
     from service.cds_hooks.client_profile import ProfileRefused
