@@ -323,3 +323,73 @@ def test_a_suggestion_taken_raises_no_new_objection():
             )
     assert tried > 200, "the stories offer too little to prove anything"
     assert objections == []
+
+
+# Numbers --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "counts"),
+    [("final", True), ("amended", True), ("corrected", True), ("preliminary", False), ("registered", False), ("cancelled", False)],
+)  # fmt: skip
+def test_only_results_that_will_not_change_any_more_decide(status, counts):
+    spoken = {r.rule for r in assessed(level(9, status=status)).recommendations}
+    assert ("vitd-deficiency-treat" in spoken) is counts
+
+
+@pytest.mark.parametrize(
+    ("years", "daily", "spoken"),
+    [(10, 2000, False), (10, 2001, True), (11, 2001, False), (11, 4001, True)],
+)
+def test_the_european_upper_levels_can_be_chosen(monkeypatch, years, daily, spoken):
+    chosen = next(iter(RULEBOOK.parameters["profile.ul"].values.values()))
+    european = chosen.model_copy(update={"value": "vitd.ul.efsa-2023"})
+    monkeypatch.setitem(
+        RULEBOOK.parameters["profile.ul"].values,
+        next(iter(RULEBOOK.parameters["profile.ul"].values)),
+        european,
+    )
+    use = MedicationUse(
+        record="MedicationStatement/1", source=("MedicationStatement/1",), ingredient="vitamin-d3", classes=("native-vitamin-d",),
+        amount=daily, unit="[IU]", interval_days=1.0, daily=float(daily), dose_known=True, start=date(2026, 1, 1),
+    )  # fmt: skip
+    facts = FactSet(patient=patient(years), uses=(use,))
+    answer = Engine(RULEBOOK, "compiled").assess(facts, as_of=AS_OF, today=TODAY)
+    assert ("vitd-ul-exceeded" in {r.rule for r in answer.recommendations}) is spoken
+
+
+def moved(value: float) -> tuple[float, float]:
+    """A fifth more, a fifth less, and at least by one: a story at the edge must notice."""
+    return value * 1.2 + 1, value * 0.8 - 1
+
+
+def plain_numbers():
+    for pack in RULEBOOK.packs:
+        if pack.head.id in OURS:
+            for name, parameter in pack.parameters.items():
+                for day, held in parameter.values.items():
+                    if isinstance(held.value, int | float):
+                        yield name, day, held.value
+
+
+@pytest.mark.parametrize(("name", "day", "value"), list(plain_numbers()))
+def test_every_number_is_held_by_a_story_from_both_sides(monkeypatch, name, day, value):
+    from rules.vignettes import play_story
+
+    held = RULEBOOK.parameters[name].values[day]
+    for other in moved(value):
+        monkeypatch.setitem(
+            RULEBOOK.parameters[name].values, day, held.model_copy(update={"value": other})
+        )
+        engine = Engine(RULEBOOK, "compiled")
+        noticed = False
+        for story in STORIES:
+            if story.pack not in OURS:
+                continue
+            try:
+                noticed = play_story(engine, story) is not None
+            except Exception:  # noqa: BLE001 - a story whose history no longer fits has noticed, too
+                noticed = True
+            if noticed:
+                break
+        assert noticed, f"{name}: {value} could be {other}, and no story would notice"
