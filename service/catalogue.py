@@ -131,28 +131,30 @@ def _card_lines(card: CardModel) -> Iterable[tuple[str, str]]:
 
 
 def check_packs(further: tuple[Path, ...], engine: MatcherName | None) -> bool:
-    """Open all packs, compile every rule, play every vignette; True when everything ended as told."""
-    from rules.vignettes import play, stories_of
+    """Open all packs, say what further packs change, play every vignette; True when everything ended as told.
+
+    A story of ours that a further pack changes by what it declares is listed as changed; it is no failure.
+    """
+    from rules.comparison import play_all, tell_difference
 
     settings, book = _open(further)
     console = Console(highlight=False, soft_wrap=True)
-    places = [pack.vignettes for pack in book.packs if pack.vignettes.is_dir()]
-    stories = stories_of(book, places)
-    failures = play(book, places, engine or settings.engine)
-    for failure in failures:
+    for sentence in tell_difference(book):
+        console.print(f"[yellow]{escape(sentence)}[/]")
+    played = play_all(book, engine or settings.engine)
+    if played.changed:
+        console.print("Stories of ours that end otherwise, each for a reason the pack declares:")
+    for failure, why in played.changed:
+        console.print(f"[yellow]{escape(str(failure))}[/]\n    Changed, because {escape(why)}.")
+    for failure in played.failures:
         console.print(f"[red]{escape(str(failure))}[/]")
-    told = {pack.head.id: pack.head for pack in book.packs}
-    for name, (pack_id, reason) in book.overridden.items():
-        console.print(
-            f"[yellow]{escape(f'{pack_id} overrides {name}: {reason} ({told[pack_id].approver})')}[/]"
-        )
-    for name, reason in book.retired.items():
-        console.print(f"[yellow]{escape(f'{name} is retired: {reason}')}[/]")
-    ended = len(stories) - len(failures)
+    ended = played.stories - len(played.failures) - len(played.changed)
+    changed = f", {len(played.changed)} end otherwise as declared" if played.changed else ""
     console.print(
-        f"{len(book.packs)} packs, {len(book.rules)} rules; {ended} of {len(stories)} vignettes end as told."
+        f"{len(book.packs)} packs, {len(book.rules)} rules; "
+        f"{ended} of {played.stories} vignettes end as told{changed}."
     )
-    return not failures and bool(stories)
+    return not played.failures and bool(played.stories)
 
 
 def print_claims() -> None:

@@ -128,6 +128,7 @@ class Parts:
                 version=profile.fhir.version,
                 drafts=call.drafts,
                 delete=profile.cards.delete,
+                updates=profile.cards.updates,
             ),
         )
 

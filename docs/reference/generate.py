@@ -159,10 +159,7 @@ def main(arguments: list[str]) -> int:
     ]
     if "--check" in arguments:
         for path in stale:
-            print(
-                f"{path.name} is out of date; run python docs/reference/generate.py",
-                file=sys.stderr,
-            )
+            sys.stderr.write(f"{path.name} is out of date; run python docs/reference/generate.py\n")
         return 1 if stale else 0
     for path, text in pages():
         path.write_text(text, encoding="utf-8")

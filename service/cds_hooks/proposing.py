@@ -29,11 +29,13 @@ def proposer(
     version: str = "R4",
     drafts: Sequence[dict[str, Any]] = (),
     delete: Literal["resourceId", "resource"] = "resourceId",
+    updates: bool = True,
 ) -> Propose:
     """What turns the suggestions of one review into actions.
 
     ``drafts`` are the unsigned orders of the call; only they can be changed or removed. ``delete`` is where a
-    deletion names its target: ``resource`` is the form of CDS Hooks 1.0.
+    deletion names its target: ``resource`` is the form of CDS Hooks 1.0. Without ``updates`` a change to a draft
+    is not proposed at all, for clients that would show it and do nothing.
     """
     known = VERSIONS.get(version)
     if known is None:
@@ -43,7 +45,10 @@ def proposer(
     )
 
     def propose(proposal: ProposedAction) -> list[Action]:
-        return [_action(one, proposal, delete) for one in draftsman.draw(proposal)]
+        drawn = draftsman.draw(proposal)
+        if not updates and any(one.verb == "update" for one in drawn):
+            return []
+        return [_action(one, proposal, delete) for one in drawn]
 
     return propose
 
