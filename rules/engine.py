@@ -53,7 +53,7 @@ class Engine:
         )
         self._matchers: dict[tuple[object, ...], tuple[Matcher, Program]] = {}
         self._concluder = Concluder(rulebook)
-        self._plan = Plan(rulebook)
+        self._plan = Plan(rulebook, self._concluder.speaks)
         self._days = {
             name: tuple(field for field, spec in fields.items() if spec.kind == "day")
             for name, fields in rulebook.finding_fields.items()

@@ -7,12 +7,12 @@ derivations are asked for. The answer depends on the triggers alone, so it is wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from rules.authoring import Derivation, Rule
 from rules.conditions import Binding
-from rules.facts import FactSet
+from rules.facts import Context, FactSet
 
 if TYPE_CHECKING:
     from rules.rulebook import Rulebook
@@ -45,25 +45,26 @@ def triggers_of(facts: FactSet) -> frozenset[str]:
 class Plan:
     """Chooses derivations by triggers; leaving out the others never changes what is recommended."""
 
-    def __init__(self, rulebook: Rulebook) -> None:
+    def __init__(self, rulebook: Rulebook, speaks: Callable[[str, Context], bool]) -> None:
+        self._speaks = speaks
         self._derivations = rulebook.derivations
         self._rules = tuple(rulebook.rules.values())
         self._asked_by = {rule.name: frozenset(_asked(rule, rulebook)) for rule in self._rules}
         self._bound_by = {rule.name: frozenset(_bound(rule)) for rule in self._rules}
         self._known = frozenset(name for one in self._derivations for name in one.needs)
-        self._chosen: dict[frozenset[str], tuple[Derivation, ...]] = {}
+        self._chosen: dict[tuple[frozenset[str], str, str], tuple[Derivation, ...]] = {}
 
     def choose(self, facts: FactSet) -> tuple[Derivation, ...]:
         """Derivations to run, in the order of the rulebook."""
-        key = triggers_of(facts) & self._known
+        key = (triggers_of(facts) & self._known, facts.context.hook, facts.context.verbosity)
         chosen = self._chosen.get(key)
         if chosen is None:
             if len(self._chosen) >= _MOST_REMEMBERED:
                 self._chosen.clear()
-            chosen = self._chosen[key] = self._work_out(key)
+            chosen = self._chosen[key] = self._work_out(key[0], facts.context)
         return chosen
 
-    def _work_out(self, triggers: frozenset[str]) -> tuple[Derivation, ...]:
+    def _work_out(self, triggers: frozenset[str], context: Context) -> tuple[Derivation, ...]:
         able = [
             one for one in self._derivations if not one.needs or triggers.intersection(one.needs)
         ]
@@ -71,7 +72,7 @@ class Plan:
         for one in able:
             if possible.issuperset(one.requires):
                 possible.update(one.gives)
-        rules = self._able_to_fire(possible)
+        rules = self._able_to_fire(possible, context)
         asked = {name for rule in rules for name in self._asked_by[rule.name]}
         kept: list[Derivation] = []
         for one in reversed(able):  # whoever asks stands behind whoever gives
@@ -80,10 +81,10 @@ class Plan:
                 asked.update(one.reads, one.requires)
         return tuple(reversed(kept))
 
-    def _able_to_fire(self, possible: set[str]) -> list[Rule]:
+    def _able_to_fire(self, possible: set[str], context: Context) -> list[Rule]:
         found = set(possible)
         able: list[Rule] = []
-        waiting = list(self._rules)
+        waiting = [rule for rule in self._rules if self._speaks(rule.name, context)]
         while True:
             now = [rule for rule in waiting if self._bound_by[rule.name] <= found]
             if not now:

@@ -17,8 +17,7 @@ CALCIUM = ("calcium-ionised", "calcium-corrected", "calcium")
 
 @derivation(
     gives=("unusable-result",),
-    reads=("vitamin-d-unusable", "vitamin-d-newer-unusable", "listed-vka", "calcium-raising-exposure", "calcium-measured"),
-)  # fmt: skip
+    reads=("vitamin-d-unusable", "vitamin-d-newer-unusable", "listed-vka", "calcium-raising-exposure", "calcium-measured"), needs=("measure:25ohd", "measure:inr", "measure:calcium", "measure:calcium-ionised", "measure:calcium-corrected"))  # fmt: skip
 def unusable_results(e: Evidence) -> Iterator[Finding]:
     """25(OH)D always; INR on an antagonist; calcium with something on the list that could raise it.
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from rules.facts import Finding
 
 
-@derivation(gives=("long-high-vitamin-d",), reads=("vitamin-d-source",))
+@derivation(
+    gives=("long-high-vitamin-d",), reads=("vitamin-d-source",), needs=("class:native-vitamin-d",)
+)
 def long_term_high_vitamin_d(e: Evidence) -> Iterator[Finding]:
     """The sum of what has been taken long enough; what was added lately does not make the rest long-term."""
     above, least = e.parameter("teaching.high-d-above"), e.parameter("teaching.high-d-for")

@@ -18,6 +18,7 @@ ACTIVE = ("active-vitamin-d-or-25oh", "active-vitamin-d", "vitamin-d-25oh")
 @derivation(
     gives=("thiazide-load",),
     reads=("vitamin-d-intake", "calcium-intake", "active-vitamin-d-taken", "ckd-from-stage-3"),
+    needs=("class:thiazide",),
 )
 def thiazide_with_vitamin_d(e: Evidence) -> Iterator[Finding]:
     """Only much vitamin D, an active analogue, or vitamin D with much calcium in those at higher risk.
@@ -48,8 +49,7 @@ def thiazide_with_vitamin_d(e: Evidence) -> Iterator[Finding]:
 
 @derivation(
     gives=("digitalis-risk",),
-    reads=("hypercalcaemia", "calcium-raising-exposure", "vitamin-d-intake", "active-vitamin-d-taken", "calcium-measured", "minerals-read"),
-)  # fmt: skip
+    reads=("hypercalcaemia", "calcium-raising-exposure", "vitamin-d-intake", "active-vitamin-d-taken", "calcium-measured", "minerals-read"), needs=("class:digitalis",))  # fmt: skip
 def digitalis_with_calcium_risk(e: Evidence) -> Iterator[Finding]:
     """High calcium with something that raises it; or much vitamin D while nobody has looked at calcium."""
     digitalis = taken(e, "digitalis")

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 ACTIVE = ("active-vitamin-d-or-25oh", "active-vitamin-d", "vitamin-d-25oh")
 
 
-@derivation(gives=("vitamin-d-in-any-form",), reads=("vitamin-d-intake",))
+@derivation(
+    gives=("vitamin-d-in-any-form",),
+    reads=("vitamin-d-intake",),
+    needs=(
+        "class:native-vitamin-d",
+        "class:active-vitamin-d",
+        "class:active-vitamin-d-or-25oh",
+        "class:vitamin-d-25oh",
+    ),
+)
 def vitamin_d_in_any_form(e: Evidence) -> Iterator[Finding]:
     """Native vitamin D, calcifediol or an analogue, taken or drafted, of whatever dose."""
     uses = taken(e, "native-vitamin-d", *ACTIVE)
@@ -103,7 +112,13 @@ def ckd_monitoring_due(e: Evidence) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-@derivation(gives=("vitamin-d-loss-drug",))
+@derivation(
+    gives=("vitamin-d-loss-drug",),
+    needs=(
+        "class:enzyme-inducer",
+        "class:glucocorticoid",
+    ),
+)
 def drug_that_lowers_vitamin_d(e: Evidence) -> Iterator[Finding]:
     """Enzyme inducers and systemic glucocorticoids, taken for months; the longest one speaks for all."""
     least = e.parameter("loss.taken-for")
@@ -125,8 +140,7 @@ def drug_that_lowers_vitamin_d(e: Evidence) -> Iterator[Finding]:
 
 @derivation(
     gives=("malabsorption-response",),
-    reads=("fat-malabsorption", "vitamin-d-level", "vitamin-d-level-under-adequate", "vitamin-d-source", "vitamin-d-intake", "vitamin-k-intake"),
-)  # fmt: skip
+    reads=("fat-malabsorption", "vitamin-d-level", "vitamin-d-level-under-adequate", "vitamin-d-source", "vitamin-d-intake", "vitamin-k-intake"), needs=("measure:25ohd", "class:fat-malabsorption-drug"))  # fmt: skip
 def malabsorption_response(e: Evidence) -> Iterator[Finding]:
     """A level that stays low on enough vitamin D, or a fat blocker about to be ordered beside vitamin D or K."""
     causes: list[tuple[str, Fact | Finding]] = [

@@ -127,6 +127,13 @@ def vitamin_d_level_high(e: Evidence) -> Iterator[Finding]:
 @derivation(
     gives=("calcium-raising-exposure",),
     reads=("vitamin-d-intake", "active-vitamin-d-taken", "calcium-intake"),
+    needs=(
+        "class:native-vitamin-d",
+        "class:active-vitamin-d",
+        "class:active-vitamin-d-or-25oh",
+        "class:vitamin-d-25oh",
+        "class:calcium",
+    ),
 )
 def calcium_raising_exposure(e: Evidence) -> Iterator[Finding]:
     """Vitamin D in more than food amounts or of unknown dose, an active analogue, calcifediol, or calcium."""

@@ -43,8 +43,7 @@ class Reading:
         "vitamin-d-level", "vitamin-d-level-severe", "vitamin-d-level-under-adequate", "vitamin-d-level-very-high",
         "vitamin-d-latest", "vitamin-d-low-before", "vitamin-d-unusable", "vitamin-d-newer-unusable",
     ),
-    reads=("age-group", "hypercalcaemia"),
-)  # fmt: skip
+    reads=("age-group", "hypercalcaemia"), needs=("measure:25ohd",))  # fmt: skip
 def vitamin_d_level(e: Evidence) -> Iterator[Finding]:
     """The newest draw that can be read, banded by the profile (by the paediatric table under 18)."""
     readings = [_with_known_unit(e, one) for one in _readings(e)]

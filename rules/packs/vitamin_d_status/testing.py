@@ -81,6 +81,10 @@ def indication_for_calcitriol_level(e: Evidence) -> Iterator[Finding]:
 
 @derivation(
     gives=("25ohd-ordered", "1-25-ohd-ordered", "25ohd-order-drafted", "1-25-ohd-order-drafted"),
+    needs=(
+        "order:25ohd",
+        "order:1-25-ohd",
+    ),
 )
 def vitamin_d_orders(e: Evidence) -> Iterator[Finding]:
     """Open and drafted orders of both tests; a draft is what an order rule speaks about."""

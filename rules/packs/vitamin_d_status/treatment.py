@@ -18,7 +18,11 @@ MEASURE = "25ohd"
 NEVER_ALONE = "d2"
 
 
-@derivation(gives=("vitamin-d-repeat-due",), reads=("vitamin-d-source", "age-group"))
+@derivation(
+    gives=("vitamin-d-repeat-due",),
+    reads=("vitamin-d-source", "age-group"),
+    needs=("measure:25ohd",),
+)
 def repeat_due(e: Evidence) -> Iterator[Finding]:
     """A deficient result, vitamin D started around or after it long enough ago, and no later level."""
     after, effect = e.parameter("testing.retest-after"), e.parameter("testing.retest-effect-after")
@@ -57,6 +61,7 @@ def repeat_due(e: Evidence) -> Iterator[Finding]:
 @derivation(
     gives=("d2-response-low",),
     reads=("vitamin-d-source", "vitamin-d-level", "vitamin-d-level-under-adequate"),
+    needs=("measure:25ohd",),
 )
 def response_to_vitamin_d2(e: Evidence) -> Iterator[Finding]:
     """Long enough on D2, the level drawn long enough into it, and still low; not where D2 is chosen on purpose."""
