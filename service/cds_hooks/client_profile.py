@@ -138,13 +138,18 @@ class Prefetch(_Part):
 
 
 class CardStyle(_Part):
-    """What this client can show. ``links`` lists allowed beginnings (origin and path); empty allows none."""
+    """What this client can show and do.
+
+    Without ``updates`` no change to a draft is suggested. ``links`` lists allowed beginnings (origin and path);
+    empty allows none.
+    """
 
     selection_behavior: Literal["at-most-one", "any"] = "any"
     one_action_per_suggestion: bool = False
     topic_code: Literal["alphanumeric", "rule-id"] = "alphanumeric"
     delete: Literal["resourceId", "resource"] = "resourceId"
     suggestions: bool = True
+    updates: bool = True
     links: tuple[str, ...] = ()
 
     @checks("links")
