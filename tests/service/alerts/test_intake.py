@@ -58,6 +58,7 @@ def test_a_line_that_comes_twice_is_taken_in_once(database, recorder, drainer):
     (alert,) = rows(database, models.alert)
     assert alert.seen_count == 1
     assert len(rows(database, models.audit)) == 1
+    assert not rows(database, models.spool_reject)
 
 
 def test_an_order_that_is_being_composed_makes_no_alert_and_a_signed_one_does(
