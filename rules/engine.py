@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from rules.assessment import Assessment, HistoryEntry, Provenance, Recommendation, RuleFailure
 from rules.compiler import Item, Program, compile_rules
 from rules.conclusions import Concluder, Conclusion
-from rules.errors import DekacardError, EngineError
+from rules.errors import DekacardError, EngineError, KnowledgeError
 from rules.evidence import Evidence
 from rules.facts import Fact, FactSet, Finding
 from rules.in_force import KnowledgeInForce
@@ -59,6 +59,7 @@ class Engine:
             for name, fields in rulebook.finding_fields.items()
         }
         self._packs = rulebook.digests
+        self._profiles = rulebook.profiles
         self._software = software_version()
 
     def assess(
@@ -81,7 +82,7 @@ class Engine:
 
         Raises:
             EngineError: the matcher broke its promise; nothing may be concluded from silence.
-            KnowledgeError: the knowledge in force cannot be compiled.
+            KnowledgeError: the band profile is unknown, or the knowledge in force cannot be compiled.
         """
         knowledge, matcher, program = self._prepare(today, facts.context.profile)
         evidence = Evidence(facts, knowledge, as_of=as_of, today=today)
@@ -201,6 +202,11 @@ class Engine:
         with self._lock:
             ready = self._in_force.get(key)
             if ready is None:
+                if self._profiles and profile not in self._profiles:
+                    raise KnowledgeError(
+                        f"there is no band profile {profile!r}.",
+                        remedy=f"Choose one of {', '.join(self._profiles)}.",
+                    )
                 knowledge = KnowledgeInForce(self.rulebook, day, profile)
                 matcher, program = self._matcher_for(knowledge)
                 ready = self._in_force[key] = (knowledge, matcher, program)

@@ -73,6 +73,11 @@ class Rulebook:
         )
 
     @property
+    def profiles(self) -> tuple[str, ...]:
+        """Band profiles that some parameter knows, in alphabetical order."""
+        return tuple(sorted({name for held in self.parameters.values() for name in held.profiles}))
+
+    @property
     def digests(self) -> dict[str, str]:
         """Pack id -> ``version+digest``, as it stands in every answer's provenance."""
         return {pack.head.id: f"{pack.head.version}+{pack.digest[:16]}" for pack in self.packs}

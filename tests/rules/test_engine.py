@@ -235,6 +235,11 @@ def test_a_broken_derivation_is_recorded(rulebook) -> None:
     assert [(one.rule, one.error) for one in assessment.failures] == [("taken", "KeyError")]
 
 
+def test_an_unknown_band_profile_is_refused_instead_of_having_no_bands(engine) -> None:
+    with pytest.raises(KnowledgeError, match="no band profile 'nam-2012'.*Choose one of nam-2011"):
+        assess(engine, facts(taking(1), context=Context(profile="nam-2012")))
+
+
 def test_an_unknown_matcher_is_named(rulebook) -> None:
     with pytest.raises(EngineError, match="choose durable or compiled"):
         assess(Engine(rulebook, "clips"), facts(taking(1)))
