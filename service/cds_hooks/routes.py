@@ -107,11 +107,13 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
     )
     try:
         done = review(case, now, parts.engine, validation=parts.settings.validation)
-    except EngineError:
+    except Exception as error:
+        # Nothing may be lost: what could not be evaluated stands in the record too
         if parts.recorder is not None:
+            code = "engine-fault" if isinstance(error, EngineError) else "unexpected-fault"
             modes = parts.modes(client.profile)
             parts.recorder.record_failure(
-                _record_of(call, client, service, now, started, modes), "engine-fault"
+                _record_of(call, client, service, now, started, modes), code
             )
         raise
     name_card = parts.card_names(tenant, call.patient_id, call.hook_instance, service.id)
@@ -174,7 +176,8 @@ def _response(
         for gap in done.gaps
     ]  # fmt: skip
     failures = [failure.rule for failure in assessment.failures]
-    lists = {"rules": fired, "gaps": gaps, "failures": failures}
+    silent = [{"rule": one.rule, "reason": one.reason} for one in assessment.suppressed]
+    lists = {"rules": fired, "suppressed": silent, "gaps": gaps, "failures": failures}
     report |= {name: value for name, value in lists.items() if value}
     return {"cards": [card.body for card in cards], "extension": {"org.dekacard.review": report}}
 
