@@ -86,5 +86,5 @@ def test_the_command_of_the_page_checks_the_pack(north):
     done = subprocess.run(
         command.split(), capture_output=True, text=True, timeout=120, check=False, env=environment
     )
-    assert "north overrides k.warn.k1" in done.stdout, done.stdout + done.stderr
+    assert "north changes k.warn.k1" in done.stdout, done.stdout + done.stderr
     assert "vka-k1-supplement-new" not in done.stdout
