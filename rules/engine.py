@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from rules.assessment import Assessment, HistoryEntry, Provenance, Recommendation, RuleFailure
 from rules.compiler import Item, Program, compile_rules
 from rules.conclusions import Concluder, Conclusion
-from rules.errors import DekacardError, EngineError, KnowledgeError
+from rules.errors import DekacardError, EngineError, FactError, KnowledgeError
 from rules.evidence import Evidence
 from rules.facts import Fact, FactSet, Finding
 from rules.in_force import KnowledgeInForce
@@ -146,7 +146,7 @@ class Engine:
                 if item is not None:
                     bound.append(one)
                     items.append(item)
-            for name, places in matcher.match(items, stratum):
+            for name, places in _match(matcher, items, stratum):
                 rule = self.rulebook.rules[name]
                 if not self._concluder.speaks(name, context):
                     continue
@@ -235,6 +235,16 @@ class Engine:
         return {
             name for rule in self.rulebook.rules.values() for name in self._concluder.consults(rule)
         }
+
+
+def _match(
+    matcher: Matcher, items: Sequence[Item], stratum: int
+) -> list[tuple[str, tuple[int, ...]]]:
+    """What the matcher finds; facts that it may not see make the whole patient fail, loudly."""
+    try:
+        return matcher.match(items, stratum)
+    except FactError as error:
+        raise EngineError(f"this patient cannot be evaluated: {error}") from error
 
 
 def _build(name: MatcherName, program: Program) -> Matcher:

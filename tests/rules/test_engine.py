@@ -240,6 +240,11 @@ def test_an_unknown_band_profile_is_refused_instead_of_having_no_bands(engine) -
         assess(engine, facts(taking(1), context=Context(profile="nam-2012")))
 
 
+def test_facts_that_no_matcher_may_see_fail_the_patient_loudly(engine) -> None:
+    with pytest.raises(EngineError, match="cannot be evaluated"):
+        assess(engine, facts(*(taking(50) for _ in range(1_001))))
+
+
 def test_an_unknown_matcher_is_named(rulebook) -> None:
     with pytest.raises(EngineError, match="choose durable or compiled"):
         assess(Engine(rulebook, "clips"), facts(taking(1)))
