@@ -116,12 +116,13 @@ class Engine:
 
     def _derive(self, evidence: Evidence) -> list[RuleFailure]:
         failures: list[RuleFailure] = []
+        add, lacks = evidence.add, evidence.lacks
         for derivation in self._plan.choose(evidence.facts):
-            if not evidence.has_all(derivation.requires):
+            if derivation.requires and lacks(derivation.requires):
                 continue
             try:
                 for finding in derivation.derive(evidence):
-                    evidence.add(finding)
+                    add(finding)
             except Exception as error:  # noqa: BLE001 - a broken one must not hide the others
                 failures.append(
                     RuleFailure(rule=derivation.name, version="", error=_describe(error))

@@ -95,7 +95,8 @@ class Evidence:
 
     def parameter(self, name: str) -> ParameterUse:
         """A number in force today; raises KnowledgeError when there is none."""
-        return self.knowledge.parameter(name)
+        held = self.knowledge.parameters.get(name)
+        return held if held is not None else self.knowledge.parameter(name)
 
     def parameter_or_none(self, name: str) -> ParameterUse | None:
         """A number in force today, or ``None`` (a profile may have no such band)."""
@@ -115,7 +116,9 @@ class Evidence:
 
     def findings(self, name: str, about: str | None = None) -> tuple[Finding, ...]:
         """Findings made so far under a name (and about a subject), in the order they were made."""
-        made = self._findings.get(name, ())
+        made = self._findings.get(name)
+        if made is None:
+            return ()
         return tuple(made) if about is None else tuple(one for one in made if one.about == about)
 
     def first(self, name: str, about: str | None = None) -> Finding | None:
@@ -125,9 +128,13 @@ class Evidence:
                 return one
         return None
 
-    def has_all(self, names: Iterable[str]) -> bool:
-        """Tell whether at least one finding stands under each name."""
-        return self._findings.keys() >= set(names)
+    def lacks(self, names: tuple[str, ...]) -> bool:
+        """Tell whether no finding stands under one of the names."""
+        made = self._findings
+        for name in names:  # noqa: SIM110 - a plain loop costs a third of any(); this runs for every derivation
+            if name not in made:
+                return True
+        return False
 
     def all_findings(self) -> tuple[Finding, ...]:
         """Every finding made so far."""
