@@ -38,6 +38,7 @@ class Rulebook:
         self.retired: dict[str, str] = {}
         self.overridden: dict[str, tuple[str, str]] = {}
         for pack in self.packs:
+            self._refuse_undecided(pack)
             self.retired.update(pack.head.retires)
         self.parameters: dict[str, Parameter] = self._merge_parameters()
         self.findings: dict[str, FindingModel] = self._merge("findings")
@@ -119,6 +120,27 @@ class Rulebook:
                     )
                 merged[name] = entry
         return merged
+
+    def _refuse_undecided(self, pack: Pack) -> None:
+        """What is retired or overridden must exist, and somebody must have approved it."""
+        head, where = pack.head, str(pack.folder / "pack.toml")
+        rules = {rule.name for one in self.packs for rule in one.rules}
+        for name in head.retires:
+            if name not in rules:
+                raise KnowledgeError(f"[retires] names {name!r}, which is no rule.", where=where)
+        for name in head.overrides:
+            if name not in pack.parameters:
+                raise KnowledgeError(
+                    f"[overrides] names {name!r}, which this pack does not state.",
+                    where=where,
+                    remedy="State it in parameters.yaml, or remove the line.",
+                )
+        if head.retires and not head.approver:
+            raise KnowledgeError(
+                "[retires] without an approver.",
+                where=where,
+                remedy="Name who approved it in pack.toml.",
+            )
 
     def _merge_parameters(self) -> dict[str, Parameter]:
         merged: dict[str, Parameter] = {}

@@ -207,6 +207,21 @@ def check_rules(
         raise typer.Exit(Exit.FINDINGS_OPEN)
 
 
+@rules_app.command("new-pack")
+def new_pack(
+    name: Annotated[str, typer.Argument(help="Id of the pack, as in north-hospital.")],
+    out: Annotated[Path, typer.Option(help="Folder in which the pack gets its own.")] = Path(),
+) -> None:
+    """Write a pack of your own that passes the check: one example of everything, to be changed."""
+    with plain_errors():
+        from datetime import UTC, datetime
+
+        from service.new_pack import write_pack
+
+        folder = write_pack(name, out, today=datetime.now(UTC).date())
+    typer.echo(f"Written: {folder.parent}. Next: dekacard rules check {folder}")
+
+
 @rules_app.command("claims")
 def list_claims() -> None:
     """Show how each sentence of the source text is represented, and how sure it is."""
