@@ -187,6 +187,17 @@ def decide(
     )
 
 
+def mode_of(database: Database, tenant: str, rule: str) -> Mode | None:
+    """The mode that was set by hand; None where the client's profile decides."""
+    from service.alerts import models
+
+    table = models.rule_mode
+    query = table.select().where(table.c.tenant == tenant, table.c.rule == rule)
+    with database.reading() as connection:
+        row = connection.execute(query).one_or_none()
+    return as_mode(row.mode) if row is not None else None
+
+
 def changes(database: Database, tenant: str, rule: str = "") -> list[Change]:
     """Changes of a client, newest first."""
     from service.alerts import models

@@ -13,18 +13,16 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import JSONResponse
 
 from rules.errors import RequestError
-from service.alerts.values import AuditEntry
+from service.alerts.rules_api import add_rule_routes
+from service.alerts.values import AuditEntry, Mode
 from service.alerts.wire import (
     ActionWanted,
     Alert,
     AlertPage,
     Conflict,
     Event,
-    RuleLine,
-    RunLine,
     alert_of,
     event_of,
-    run_of,
 )
 
 if TYPE_CHECKING:
@@ -45,8 +43,14 @@ def api_router(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     rules: Callable[[], Iterable[str]] = tuple,
+    default_mode: Callable[[str], Mode] = lambda _: "shadow",
+    second_person: Callable[[str], bool] = lambda _: True,
 ) -> APIRouter:
-    """The routes; ``rules`` names every active rule, so that one that never fires is seen."""
+    """The routes.
+
+    ``rules`` names every active rule, so that one that never fires is seen; ``default_mode`` gives a client's mode
+    for rules that nobody has changed, ``second_person`` whether a change of mode there needs two people.
+    """
     router = APIRouter(prefix="/api/v1", tags=["record"], responses=_REFUSALS)
 
     def allowed(right: "Right") -> "Callable[..., Bearer]":
@@ -128,33 +132,13 @@ def api_router(
             return JSONResponse(conflict.model_dump(mode="json"), status_code=409)  # type: ignore[return-value]
         return alert_of(row)
 
-    @router.get("/rules", summary="What each rule did, day by day summed up")
-    def show_rules(
-        bearer: Annotated[Any, Depends(allowed("see-rules"))],
-        days: Annotated[int, Query(ge=1, le=_LONGEST_SPAN)] = 90,
-    ) -> list[RuleLine]:
-        from service.rule_figures import figures
-
-        today = int(clock().timestamp()) // _DAY
-        found = figures(
-            record.database,
-            bearer.tenant,
-            since_day=today - days + 1,
-            until_day=today,
-            rules=rules(),
-        )
-        return [
-            RuleLine(**{name: getattr(one, name) for name in RuleLine.model_fields})
-            for one in found
-        ]
-
-    @router.get("/runs", summary="Batch runs, newest first")
-    def show_runs(
-        bearer: Annotated[Any, Depends(allowed("see-runs"))],
-        size: Annotated[int, Query(ge=1, le=200)] = 50,
-    ) -> list[RunLine]:
-        from service.alerts.runs import runs
-
-        return [run_of(row) for row in runs(record.database, bearer.tenant, size)]
-
+    add_rule_routes(
+        router,
+        record,
+        allowed,
+        clock=clock,
+        rules=rules,
+        default_mode=default_mode,
+        second_person=second_person,
+    )
     return router

@@ -28,6 +28,7 @@ _log = logging.getLogger("dekacard.record")
 _HOUSE_SECONDS = 60.0
 _RETRY_SECONDS = 2.0
 _HEADS_SECONDS = 3600.0
+_REMOVAL_SECONDS = 86_400.0
 
 
 class Record(SpoolRecorder):
@@ -55,6 +56,7 @@ class Record(SpoolRecorder):
         self._keeper: threading.Thread | None = None
         self._drainer: Drainer | None = None
         self._rulebooks: list[Rulebook] = []
+        self._last_removal = 0.0
 
     @property
     def database(self) -> Database:
@@ -144,13 +146,17 @@ class Record(SpoolRecorder):
                 self._rulebooks.pop(0)
 
     def _round(self, last_heads: float) -> float:
-        from service.alerts.housekeeping import close_stale_drafts
+        from service.alerts.housekeeping import Retention, close_stale_drafts, remove_expired
         from service.alerts.outbox import deliver, http_post
         from service.audit import heads
 
         try:
             close_stale_drafts(self.database, self._clock(), self.options.draft_days)
             deliver(self.database, self.options.receivers, self._post or http_post, self._clock())
+            if time.monotonic() - self._last_removal > _REMOVAL_SECONDS or not self._last_removal:
+                gone = remove_expired(self.database, self.keyring, self._clock(), Retention())
+                _log.info("retention removed %s", {table: n for table, n in gone.items() if n})
+                self._last_removal = time.monotonic()
             if time.monotonic() - last_heads > _HEADS_SECONDS or not last_heads:
                 with self.database.reading() as connection:
                     for head in heads(connection):

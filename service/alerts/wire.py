@@ -116,6 +116,32 @@ class RuleLine(_Part):
     silent: bool
 
 
+class ModeWanted(_Part):
+    """The mode that a rule should have for this client, and why."""
+
+    mode: Literal["off", "shadow", "review", "live"]
+    reason: str = Field(min_length=3, max_length=1000)
+
+
+class Decision(_Part):
+    """A second person's word on a change that somebody else asked for."""
+
+    approve: bool
+
+
+class ModeChange(_Part):
+    """A change of mode: ``asked`` (a second person is needed), ``made`` or ``refused``."""
+
+    id: int
+    rule: str
+    before: str
+    after: str
+    state: Literal["asked", "made", "refused"]
+    reason: str
+    asked_by: str
+    decided_by: str
+
+
 class RunLine(_Part):
     """A batch run."""
 
@@ -143,6 +169,11 @@ def event_of(row: dict[str, Any]) -> Event:
     return Event(
         **{name: row[name] for name in Event.model_fields if name != "at"}, at=instant(row["at"])
     )
+
+
+def change_of(change: Any) -> ModeChange:
+    """A change of mode from its value."""
+    return ModeChange(**{name: getattr(change, name) for name in ModeChange.model_fields})
 
 
 def run_of(row: Any) -> RunLine:

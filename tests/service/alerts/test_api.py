@@ -33,6 +33,9 @@ ROUTES = {
     ("POST", "/api/v1/alerts/{number}/actions"): "triage",
     ("GET", "/api/v1/rules"): "see-rules",
     ("GET", "/api/v1/runs"): "see-runs",
+    ("GET", "/api/v1/mode-changes"): "see-rules",
+    ("POST", "/api/v1/rules/{rule}/mode"): "change-modes",
+    ("POST", "/api/v1/mode-changes/{number}/decision"): "change-modes",
 }
 
 
@@ -202,3 +205,38 @@ def test_accounts_have_a_role_and_a_name_once(world):
         new_account(world.record.database, world.record.keyring, name="lead", role="lead", **given)
     with pytest.raises(RequestError, match="no such account"):
         mint_token(world.record.database, world.record.keyring, account="nobody", **given)
+
+
+def test_a_mode_is_changed_by_two_people_who_may(world):
+    asked = world.ask(
+        "POST",
+        f"/api/v1/rules/{RULE}/mode",
+        "lead",
+        json={"mode": "live", "reason": "60 firings read"},
+    )
+    assert (asked.status_code, asked.json()["state"], asked.json()["before"]) == (
+        200,
+        "asked",
+        "shadow",
+    )
+    path = f"/api/v1/mode-changes/{asked.json()['id']}/decision"
+    assert world.ask("POST", path, "lead", json={"approve": True}).status_code == 403
+    given = {"tenant": T, "actor": "operator", "now": NOON}
+    new_account(world.record.database, world.record.keyring, name="second", role="lead", **given)
+    other = mint_token(world.record.database, world.record.keyring, account="second", **given)
+    made = world.client.post(
+        path, json={"approve": True}, headers={"Authorization": f"Bearer {other}"}
+    )
+    assert (made.json()["state"], made.json()["decided_by"]) == ("made", "user/second")
+    again = world.ask(
+        "POST", f"/api/v1/rules/{RULE}/mode", "lead", json={"mode": "off", "reason": "too many"}
+    )
+    assert again.json()["before"] == "live"
+    assert len(world.ask("GET", "/api/v1/mode-changes").json()) == 2
+    none = world.ask(
+        "POST",
+        "/api/v1/rules/no-such-rule/mode",
+        "lead",
+        json={"mode": "off", "reason": "too many"},
+    )
+    assert none.status_code == 404
