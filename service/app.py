@@ -73,6 +73,9 @@ def create_app(
         app.include_router(
             api_router(built.recorder, clock=built.clock, rules=lambda: built.engine.rulebook.rules)
         )
+        from service.dashboard.mount import mount_dashboard
+
+        mount_dashboard(app, built, built.recorder)
     app.add_api_route("/livez", _alive, methods=["GET"], tags=["operations"])
     app.add_api_route("/readyz", _ready, methods=["GET"], tags=["operations"])
     _answer_errors(app)

@@ -273,6 +273,12 @@ _mount(
     "Check any CDS Hooks service against the specification and its known clients.",
 )
 _mount(
+    "review",
+    "service.batch.cli",
+    "app",
+    "Review a population: Bundles, lines of resources, a Bulk Data export.",
+)
+_mount(
     "clients", "service.clients_cli", "app", "Client profiles: make one, check them, mint a token."
 )
 

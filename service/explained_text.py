@@ -65,7 +65,7 @@ def print_explanation(told: Mapping[str, Any], console: Console | None = None) -
         [f"{one['rule']}: {one['error']}" for one in told["failures"]],
         "red",
     )
-    packs = ", ".join(f"{name} {version}" for name, version in provenance["packs"].items())
+    packs = ", ".join(f"{name} {version}" for name, version in _versions(provenance["packs"]))
     out.print(
         Text(
             f"Engine {provenance['engine']}, vitamin D bands {provenance['profile']}, "
@@ -133,3 +133,8 @@ def _print_list(out: Console, title: str, lines: Sequence[str], style: str) -> N
     out.print(Text(title, style=f"bold {style}"))
     for line in dict.fromkeys(lines):
         out.print(Padding(Text(f"- {line}", style=style), (0, 2)))
+
+
+def _versions(packs: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Versions without digests, which only machines compare."""
+    return [(name, version.partition("+")[0]) for name, version in packs.items()]

@@ -100,7 +100,9 @@ class CardWriter:
             "detail": self._details.write(one, profile=profile),
             "source": self._source(one, where.style),
         }
-        suggestions = list(self._suggestions(one, where)) if where.style.suggestions else []
+        suggestions = (
+            list(self._suggestions(one, where, card["uuid"])) if where.style.suggestions else []
+        )
         if suggestions:
             card["suggestions"] = suggestions
             card["selectionBehavior"] = where.style.selection_behavior
@@ -134,8 +136,10 @@ class CardWriter:
             source["url"] = first.url
         return source
 
-    def _suggestions(self, one: Recommendation, where: Circumstances) -> Iterator[Suggestion]:
-        card_id = uuid.UUID(where.name_card(one.rule, one.about))
+    def _suggestions(
+        self, one: Recommendation, where: Circumstances, card: str
+    ) -> Iterator[Suggestion]:
+        card_id = uuid.UUID(card)
         for proposal in one.suggestions:
             actions = where.propose(proposal)
             if not actions:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rules.facts import Context, Fact, Finding, ParameterUse
 from rules.wording import Wording
@@ -14,14 +15,21 @@ if TYPE_CHECKING:
     from rules.rulebook import Rulebook
 
 
+_NO_REFERENCE: Final = re.compile(r"[^\w\-./:#]")
+_MOST_KEPT: Final = 2000  # lines in memory; far more than the rules have
+
+
 class DetailWriter:
     """Writes details in the words of one rulebook."""
 
     def __init__(self, rulebook: Rulebook) -> None:
         self._words = Wording(rulebook)
-        self._texts = rulebook.texts
         self._packs = {pack.head.id: pack.head for pack in rulebook.packs}
         self._cards = rulebook.cards
+        # What packs say, ready to print; what a record says is written anew for each card and kept nowhere.
+        self._disclaimer = f"*{escaped(rulebook.texts['disclaimer'])}*"
+        self._parameter_lines: dict[int, tuple[ParameterUse, str]] = {}
+        self._standing: dict[tuple[Any, ...], tuple[str, ...]] = {}
 
     def write(self, one: Recommendation, *, profile: str) -> str:
         """GitHub-flavoured Markdown, headings in bold, no HTML, every foreign text escaped."""
@@ -33,12 +41,17 @@ class DetailWriter:
         parts += _listed("Not known or assumed", (escaped(words) for words in one.missing))
         parts.append("**Evidence and limits**")
         parts.append("\n".join(f"- {line}" for line in self._evidence(one, profile)))
-        parts.append(f"*{escaped(self._texts['disclaimer'])}*")
+        parts.append(self._disclaimer)
         return "\n\n".join(parts)
 
     def parameter_line(self, used: ParameterUse) -> str:
         """One number with its unit, since when it holds, and on whose word."""
-        return escaped(self.say_parameter(used))
+        known = self._parameter_lines.get(id(used))
+        if known is None or known[0] is not used:
+            if len(self._parameter_lines) > _MOST_KEPT:
+                self._parameter_lines.clear()
+            known = self._parameter_lines[id(used)] = (used, escaped(self.say_parameter(used)))
+        return known[1]
 
     def say_parameter(self, used: ParameterUse) -> str:
         """The same, not escaped."""
@@ -56,8 +69,18 @@ class DetailWriter:
             yield escaped(self._words.say(fact)) + (f" — {references}" if references else "")
 
     def _evidence(self, one: Recommendation, profile: str) -> Iterator[str]:
-        card = self._cards[one.rule]
         yield f"Certainty of the evidence: {one.certainty.replace('-', ' ')}. {escaped(one.limits)}"
+        key = (one.rule, one.version, one.status, one.reviewed, profile, one.citations)
+        lines = self._standing.get(key)
+        if lines is None:
+            if len(self._standing) > _MOST_KEPT:
+                self._standing.clear()
+            lines = self._standing[key] = tuple(self._standing_lines(one, profile))
+        yield from lines
+
+    def _standing_lines(self, one: Recommendation, profile: str) -> Iterator[str]:
+        """Lines that are the same for every patient."""
+        card = self._cards[one.rule]
         yield f"Applies to: {escaped(card.population)}"
         for citation in one.citations:
             yield _source_line(citation)
@@ -98,9 +121,10 @@ def _listed(title: str, lines: Iterable[str]) -> list[str]:
 def _source_line(citation: Citation) -> str:
     label = escaped(citation.label)
     seen = "" if citation.verified else " (source not yet verified for this project)"
-    return (f"[{label}]({citation.url})" if citation.url else label) + seen
+    url = citation.url.replace("(", "%28").replace(")", "%29")
+    return (f"[{label}]({url})" if url else label) + seen
 
 
 def _code(reference: str) -> str:
     """A reference fit to stand between backticks."""
-    return "".join(sign for sign in reference if sign.isalnum() or sign in "-._/:#")
+    return _NO_REFERENCE.sub("", reference)

@@ -18,6 +18,7 @@ _ESCAPES = str.maketrans(
         **{sign: f"\\{sign}" for sign in "\\`*_[]|~#!"},
     }
 )
+_MEANS_SOMETHING = re.compile(r"[&<>\n\r\t\\`*_\[\]|~#!]")
 _WEB_ADDRESS = re.compile(r"(?i)(?=://)|(?<=\bwww)(?=\.)")
 _LIST_MARK = re.compile(r"(?=[-+]\s)|(?<=\d)(?=[.)]\s)")
 _NUMBER_AT_END = re.compile(r"[\d.,/]+[\d%]?$|^[<>≥≤]$")
@@ -25,7 +26,7 @@ _NUMBER_AT_END = re.compile(r"[\d.,/]+[\d%]?$|^[<>≥≤]$")
 
 def escaped(text: str) -> str:
     """Text that shows in GitHub-flavoured Markdown exactly as it is written, links and HTML included."""
-    plain = text.translate(_ESCAPES)
+    plain = text.translate(_ESCAPES) if _MEANS_SOMETHING.search(text) else text
     if "://" in plain or "www." in plain.lower():
         plain = _WEB_ADDRESS.sub(r"\\", plain)
     head, blank, rest = plain.partition(" ")
