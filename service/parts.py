@@ -66,17 +66,21 @@ class Parts:
         self._mode_board = modes
         self._modes: dict[str, tuple[RuleModes, Mapping[str, Mode], dict[str, Mode]]] = {}
 
-    async def identify(self, request: Request, paths: Sequence[str]) -> Client:
-        """Who calls; the developer in development mode, else whoever signed the token.
+    async def identify(
+        self, request: Request, service_id: str | None = None, *, feedback: bool = False
+    ) -> Client:
+        """Who calls discovery, a service or its feedback; in development mode always the developer.
 
         Raises:
             NotTrusted: the caller is not known, or may not call this address.
         """
         if self.gatekeeper is None:
             return self._developer
+        from service.cds_hooks.trust import endpoint_paths
+
         return await self.gatekeeper.identify(
             request.headers.get("authorization"),
-            audience=paths,
+            audience=endpoint_paths(service_id, feedback=feedback),
             now=lambda: self.clock().timestamp(),
         )
 

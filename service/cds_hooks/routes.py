@@ -15,7 +15,6 @@ from fastapi.responses import Response
 from rules.errors import EngineError, RequestError
 from service.cds_hooks.contexts import HookCall, read_hook_call
 from service.cds_hooks.prefetch import Supply, supply_of
-from service.cds_hooks.trust import endpoint_paths
 from service.front_door import read_json
 from service.review import Case, Review, review
 
@@ -37,20 +36,20 @@ def hook_router(parts: Parts) -> APIRouter:
     async def discovery(request: Request) -> Response:
         """List the services, their hooks and their prefetch templates."""
         if parts.discovery_needs_token:
-            await parts.identify(request, endpoint_paths())
+            await parts.identify(request)
         return Response(parts.discovery, media_type=JSON)
 
     async def call(service_id: str, request: Request) -> Response:
         """Review the patient of a hook and answer with cards."""
         service = _service(parts, service_id)
-        client = await parts.identify(request, endpoint_paths(service_id))
+        client = await parts.identify(request, service_id)
         body = await _body(request, parts.settings.max_body_bytes)
         return await _answer(parts, service, client, body)
 
     async def feedback(service_id: str, request: Request) -> Response:
         """Take over what users did with earlier cards."""
         _service(parts, service_id)
-        client = await parts.identify(request, endpoint_paths(service_id, feedback=True))
+        client = await parts.identify(request, service_id, feedback=True)
         body = read_json(
             await _body(request, parts.settings.max_body_bytes),
             max_bytes=parts.settings.max_body_bytes,
