@@ -1,0 +1,124 @@
+"""Lines of resources: whole lines of any part of a file, and whose each line is."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+from fhir_adapter.elements import Resource, mapping, reference_of, text
+
+CHUNK: Final = 16 * 1024 * 1024
+_BOM: Final = b"\xef\xbb\xbf"
+# Only what can be nothing but the whole truth is read without parsing; the rest is parsed (key_of_line).
+_SUBJECT: Final = re.compile(
+    rb'"(?:subject|patient)"\s*:\s*\{\s*"reference"\s*:\s*'
+    rb'"(?:[^"\\\s#]*/)?Patient/([A-Za-z0-9.-]+)(?:/_history/[^"\\\s]*)?"'
+)
+_PATIENT: Final = re.compile(
+    rb'\s*\{\s*"resourceType"\s*:\s*"Patient"\s*,\s*"id"\s*:\s*"([A-Za-z0-9.-]+)"'
+)
+_ESCAPED_ASCII: Final = re.compile(rb"\\u00[0-7]")
+
+
+class Chunk(NamedTuple):
+    """Whole lines; ``line`` is the number of the first of them within its stretch, from 0."""
+
+    data: bytes
+    line: int
+
+
+class Unreadable(Exception):
+    """A file ended before its time or is no valid gzip; what was read until then counts."""
+
+
+def chunks_of(path: Path, offset: int = 0, length: int | None = None) -> Iterator[Chunk]:
+    """The lines that begin within ``length`` bytes from ``offset``, in chunks of about 16 MB.
+
+    A line belongs to the stretch in which it begins, so stretches that cover a file give each line once.
+
+    Raises:
+        Unreadable: the file is no valid gzip, or is cut off.
+        OSError: it cannot be read.
+    """
+    if path.suffix == ".gz":
+        yield from _lines(_unzipped(path))
+        return
+    with path.open("rb") as file:
+        yield from _lines(_blocks(file, offset, length))
+
+
+def _lines(blocks: Iterator[bytes]) -> Iterator[Chunk]:
+    line, kept, first = 0, b"", True
+    for block in blocks:
+        data = kept + block if kept else block
+        if first:
+            data, first = data.removeprefix(_BOM), False
+        end = data.rfind(b"\n") + 1
+        kept = data[end:]
+        if end:
+            whole = data[:end] if kept else data
+            yield Chunk(whole, line)
+            line += whole.count(b"\n")
+    if kept:
+        yield Chunk(kept, line)
+
+
+def _blocks(file: BinaryIO, offset: int, length: int | None) -> Iterator[bytes]:
+    if offset:
+        file.seek(offset - 1)
+        skipped = file.readline()  # the line that began before; empty if one begins right here
+        offset += len(skipped) - 1
+        if length is not None:
+            length -= len(skipped) - 1
+    left = length
+    while left is None or left > 0:
+        block = file.read(CHUNK if left is None else min(CHUNK, left))
+        if not block:
+            return
+        if left is not None:
+            left -= len(block)
+            if left == 0 and not block.endswith(b"\n"):
+                block += file.readline()
+        yield block
+
+
+def _unzipped(path: Path) -> Iterator[bytes]:
+    try:
+        with gzip.open(path, "rb") as file:
+            while block := file.read(CHUNK):
+                yield block
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise Unreadable(f"{path.name} is no whole gzip file.") from None
+
+
+def key_of_line(line: bytes) -> str | None:
+    """Id of the patient that a line is about, if bytes alone prove it; else ``None`` (then it is parsed)."""
+    if _ESCAPED_ASCII.search(line):
+        return None
+    patient = _PATIENT.match(line)
+    if patient is not None:
+        return patient[1].decode()
+    if line.count(b'"subject"') + line.count(b'"patient"') != 1:
+        return None
+    found = _SUBJECT.search(line)
+    return found[1].decode() if found is not None else None
+
+
+def key_of(resource: Resource) -> str:
+    """Id of the patient that a resource is about: the last part of its subject; empty if it names nobody."""
+    if resource.get("resourceType") == "Patient":
+        return text(resource.get("id"))
+    holder = resource.get("subject")
+    if holder is None:
+        holder = resource.get("patient")
+    target = reference_of(mapping(holder)).partition("/_history/")[0].rstrip("/")
+    if not target or target.startswith("#"):
+        return ""
+    if target.startswith("urn:"):
+        return target.rpartition(":")[2]
+    parts = target.split("/")
+    return parts[-1] if len(parts) == 1 or parts[-2] == "Patient" else ""

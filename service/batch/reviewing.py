@@ -1,0 +1,166 @@
+"""From the hits of one shard to the reviews of its patients, sorted by patient."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from fhir_adapter.bundles import group_by_patient, resources_in
+from fhir_adapter.elements import Resource
+from rules.engine import Engine
+from rules.errors import EngineError, RequestError
+from service.batch.answers import Answers
+from service.batch.medications import medications_for
+from service.batch.shards import Form, Record
+from service.batch.values import Options, Reject, ShardReport
+from service.documents import NOT_IN_DOCUMENT, TYPES_OF_SOURCE
+from service.front_door import read_json
+from service.review import Case, review
+
+_BROKEN: Final = "a line could not be read"
+
+
+class Reviewer:
+    """Reviews patients with one engine; one per worker."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        options: Options,
+        names: Sequence[str],
+        shelf: Mapping[str, Resource],
+        exported: Iterable[str],
+        unread: Mapping[str, str],
+    ) -> None:
+        self._engine = engine
+        self._options = options
+        self._names = names
+        self._shelf = shelf
+        self._exported = frozenset(exported)
+        self._as_of = datetime.fromisoformat(options.as_of)
+        self._zone = ZoneInfo(options.zone)
+        self._answers = Answers(engine.rulebook, self._as_of)
+        self._unread = unread
+
+    def review_shard(self, records: Iterable[Record], report: ShardReport) -> Iterator[bytes]:
+        """One JSON line for each patient about whom anything is to be said, in order of their ids."""
+        patients: defaultdict[str, list[Record]] = defaultdict(list)
+        for record in records:
+            patients[record.key].append(record)
+        for key in sorted(patients):
+            line = self.review_patient(key, patients.pop(key), report)
+            if line is not None:
+                yield line
+
+    def review_patient(self, key: str, records: list[Record], report: ShardReport) -> bytes | None:
+        """The answer about one patient as a JSON line; None when nothing is to be said."""
+        records.sort(key=lambda one: (one.file, one.offset, one.line))
+        report.patients += 1
+        gathered = _Gathered(self._names, report, key)
+        for record in records:
+            gathered.take(record)
+        unread = gathered.unread(self._exported)
+        resources = gathered.resources
+        case = Case(
+            resources=[*resources, *medications_for(resources, self._shelf)],
+            patient_id=key,
+            profile=self._options.profile,
+            verbosity=self._options.verbosity,
+            zone=self._zone,
+            unread=unread,
+        )
+        try:
+            done = review(case, self._as_of, self._engine, validation=self._options.validation)
+        except EngineError:
+            gathered.reject(records[0], "engine", "The engine did not evaluate the patient.")
+            return None
+        report.reviewed += 1
+        answer = self._answers.answer(key, done, self._unread, report)
+        if answer is None:
+            report.silent += 1
+            return None
+        return orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE)
+
+
+class _Gathered:
+    """The resources of one patient as they come out of the records."""
+
+    def __init__(self, names: Sequence[str], report: ShardReport, key: str) -> None:
+        self._names, self._report, self._key = names, report, key
+        self.resources: list[Resource] = []
+        self._lines = False
+        self._types: set[str] = set()
+        self._broken: set[str] = set()
+
+    def take(self, record: Record) -> None:
+        """Read one record strictly; what is refused leaves its type unread for this patient."""
+        if record.form is Form.BROKEN:
+            self._lines = True
+            self._broken.add(record.raw.decode())
+            self.reject(record, "not-json", "The line is no JSON.")
+            return
+        try:
+            value = read_json(record.raw, max_bytes=sys.maxsize)
+        except RequestError as error:
+            self._broken.add(_type_of(record.raw))
+            self._lines = self._lines or record.form is Form.LINE
+            self.reject(record, "not-strict-json", str(error))
+            return
+        if record.form is Form.LINE:
+            self._lines = True
+            self.resources.append(value)
+        elif record.form is Form.SUPPLY:
+            self._types.update(value["types"])
+            self.resources += value["resources"]
+        else:
+            own = resources_in(value)
+            self._types.update(str(one.get("resourceType")) for one in own)
+            self.resources += group_by_patient(own).get(self._key, own)
+
+    def unread(self, exported: frozenset[str]) -> dict[str, str]:
+        """Sources of which nothing could be had for this patient, and those with a broken line."""
+        present = self._types | (exported if self._lines else set())
+        unread = {
+            source: NOT_IN_DOCUMENT if not self._lines else "not fetched"
+            for source, types in TYPES_OF_SOURCE.items()
+            if present.isdisjoint(types)
+        }
+        for source, types in TYPES_OF_SOURCE.items():
+            if "" in self._broken or not self._broken.isdisjoint(types):
+                unread[source] = _BROKEN
+        return unread
+
+    def reject(self, record: Record, code: str, says: str) -> None:
+        self._report.rejects.append(
+            Reject(
+                file=self._names[record.file],
+                line=record.line + 1,
+                code=code,
+                says=says,
+                patient=self._key,
+                number=record.file,
+                offset=record.offset,
+            )
+        )
+
+
+def _type_of(raw: bytes) -> str:
+    """The type of a line that parses, however bad it is otherwise; empty when even that is not sure."""
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return ""
+    kind = value.get("resourceType") if isinstance(value, dict) else None
+    return kind if isinstance(kind, str) and kind != "Bundle" else ""
+
+
+def count(values: Iterable[str], into: dict[str, int]) -> None:
+    """Add the values to a tally."""
+    for name, number in Counter(values).items():
+        into[name] = into.get(name, 0) + number

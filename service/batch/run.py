@@ -1,0 +1,297 @@
+"""A run from inputs to outputs: plan, scan, review, write; each step can be taken up where it was left."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from rules.errors import RequestError
+from service.batch import workshop
+from service.batch.account import Account
+from service.batch.inputs import Inputs, Source, find_inputs, tasks_of
+from service.batch.medications import read_shelf
+from service.batch.outputs import answers_in, write_outputs
+from service.batch.progress import Progress
+from service.batch.shards import ShardReader
+from service.batch.values import Interrupted, Options, OutputRefused, ScanReport, ShardReport, Task
+from service.batch.workshop import (
+    Blueprint,
+    Delivery,
+    report_file,
+    reviewed_file,
+    scanned_file,
+    with_workshop,
+    write_whole,
+)
+from service.documents import TYPES_OF_SOURCE
+
+WORK: Final = ".work"
+NOT_FETCHED: Final = "not fetched"
+_SHARD_BYTES: Final = 32 * 1024 * 1024
+_Report = TypeVar("_Report")
+
+
+class Run:
+    """One run into one output folder."""
+
+    def __init__(self, out: Path, *, workers: int = 1, progress: Progress | None = None) -> None:
+        self.out = out
+        self.work = out / WORK
+        self.workers = workers
+        self.progress = progress or Progress(quiet=True)
+        self.started = time.monotonic()
+
+    def review(self, paths: Sequence[Path], options: Options, *, resume: bool = False) -> Account:
+        """Review every patient found under the paths.
+
+        Raises:
+            OutputRefused: the folder is in use, holds a finished run, or an interrupted one of other inputs.
+            Interrupted: by Ctrl-C or SIGTERM; ``resume`` goes on.
+            RequestError: a path cannot be used, or no moment is given.
+        """
+        with self._locked(), _stoppable():
+            inputs = find_inputs(paths)
+            plan = self._plan(inputs, options, resume=resume)
+            scans = self._scan(plan)
+            _refuse_changed(inputs.sources)
+            delivery = self._deliver(inputs, scans)
+            shards = self._review(plan)
+            return self._write(plan, inputs, scans, shards, delivery)
+
+    # Steps -----------------------------------------------------------------------------------------------------
+
+    def _plan(self, inputs: Inputs, options: Options, *, resume: bool) -> Blueprint:
+        as_of = options.as_of or inputs.as_of
+        if not as_of:
+            raise RequestError("--as-of is needed: no manifest says when the data were exported.")
+        options = msgspec.structs.replace(options, as_of=as_of)
+        plan = Blueprint(
+            options=options,
+            tasks=tasks_of(inputs.sources),
+            names=[source.name for source in inputs.sources],
+            shards=_shards_for(inputs.sources),
+            fingerprint="",
+        )
+        plan.fingerprint = hashlib.sha256(
+            msgspec.json.encode([options, inputs.sources, _knowledge(options), plan.shards])
+        ).hexdigest()
+        known = self.work / "plan.json"
+        if known.is_file():
+            before = msgspec.json.decode(known.read_bytes(), type=Blueprint)
+            if not resume:
+                raise OutputRefused(
+                    f"{self.out} holds an interrupted run: go on with --resume, or remove it."
+                )
+            if before.fingerprint != plan.fingerprint:
+                raise OutputRefused(
+                    f"{self.out} holds an interrupted run of other inputs, options or rules."
+                )
+            return before
+        if (self.out / "run.json").exists():
+            raise OutputRefused(f"{self.out} holds a finished run: choose a new folder.")
+        self.work.mkdir(exist_ok=True)
+        write_whole(self.work / "medications", msgspec.msgpack.encode(read_shelf(inputs.sources)))
+        write_whole(known, msgspec.json.encode(plan))
+        return plan
+
+    def _scan(self, plan: Blueprint) -> list[ScanReport]:
+        done: dict[int, ScanReport] = {}
+        for task in plan.tasks:
+            path = scanned_file(self.work, task.number)
+            if path.exists():
+                done[task.number] = ShardReader(path).report
+        total = sum(_weight(task) for task in plan.tasks)
+        self.progress.begin("scanning", total, "bytes")
+        for number in done:
+            self.progress.skip(_weight(plan.tasks[number]))
+        todo = [task.number for task in plan.tasks if task.number not in done]
+        for number, report in self._work(todo, workshop.scan_here, workshop.Workshop.scan):
+            done[number] = report
+            self.progress.step(_weight(plan.tasks[number]))
+        self.progress.end()
+        return [done[task.number] for task in plan.tasks]
+
+    def _deliver(self, inputs: Inputs, scans: list[ScanReport]) -> Delivery:
+        """Which sources nobody delivered: with lines of resources, a type without a file was not fetched."""
+        seen = {kind for report in scans for kind in report.types}
+        exported = inputs.exported | seen
+        lines = bool(seen) or any(source.form == "lines" for source in inputs.sources)
+        unread = {
+            source: NOT_FETCHED
+            for source, types in TYPES_OF_SOURCE.items()
+            if lines and exported.isdisjoint(types)
+        }
+        delivery = Delivery(exported=sorted(exported), unread=unread)
+        write_whole(self.work / "delivery.json", msgspec.json.encode(delivery))
+        return delivery
+
+    def _review(self, plan: Blueprint) -> list[ShardReport]:
+        done: dict[int, ShardReport] = {}
+        for shard in range(plan.shards):
+            path = report_file(self.work, shard)
+            if path.exists():
+                done[shard] = msgspec.msgpack.decode(path.read_bytes(), type=ShardReport)
+        self.progress.begin("reviewing", plan.shards, "shards")
+        self.progress.skip(len(done))
+        todo = [shard for shard in range(plan.shards) if shard not in done]
+        for shard, report in self._work(todo, workshop.review_here, workshop.Workshop.review):
+            done[shard] = report
+            self.progress.step(1, patients=report.patients)
+        self.progress.end()
+        return [done[shard] for shard in range(plan.shards)]
+
+    def _write(
+        self,
+        plan: Blueprint,
+        inputs: Inputs,
+        scans: list[ScanReport],
+        shards: list[ShardReport],
+        delivery: Delivery,
+    ) -> Account:
+        account = Account.of(
+            plan.options,
+            inputs,
+            scans,
+            shards,
+            unread=delivery.unread,
+            knowledge=_knowledge(plan.options),
+        )
+        parts = [reviewed_file(self.work, shard) for shard in range(plan.shards)]
+
+        def put(name: str, data: bytes) -> None:
+            write_whole(self.out / name, data)
+
+        account.parquet = write_outputs(
+            self.out, answers_in(parts), account.rejects, delivery.unread, put
+        )
+        elapsed = time.monotonic() - self.started
+        put("run.meta.json", account.meta(self.workers, elapsed, datetime.now(UTC)))
+        put("run.json", account.to_json())
+        shutil.rmtree(self.work)
+        return account
+
+    # Workers ---------------------------------------------------------------------------------------------------
+
+    def _work(
+        self,
+        todo: list[int],
+        elsewhere: Callable[[int], _Report],
+        here: Callable[[Any, int], _Report],
+    ) -> Iterator[tuple[int, _Report]]:
+        """Results as they come; with one worker nothing leaves this process."""
+        if not todo:
+            return
+        if self.workers == 1:
+            with with_workshop(self.work) as tools:
+                for number in todo:
+                    yield number, here(tools, number)
+            return
+        pool = ProcessPoolExecutor(
+            max_workers=min(self.workers, len(todo)),
+            mp_context=get_context("spawn"),
+            initializer=workshop.open_workshop,
+            initargs=(str(self.work),),
+        )
+        try:
+            yield from _collected(pool, todo, elsewhere, 2 * self.workers)
+        except BrokenProcessPool:
+            raise Interrupted(
+                "A worker process was killed (often: out of memory). What is done is kept; go on with --resume."
+            ) from None
+        except BaseException:
+            for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way to stop at once
+                process.terminate()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.out / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise OutputRefused(f"{self.out} is being written by another run.") from None
+            yield
+        finally:
+            os.close(handle)
+
+
+def _collected(
+    pool: ProcessPoolExecutor,
+    todo: list[int],
+    work: Callable[[int], _Report],
+    ahead: int,
+) -> Iterator[tuple[int, _Report]]:
+    waiting: dict[Future[_Report], int] = {}
+    rest = iter(todo)
+    while True:
+        while len(waiting) < ahead and (number := next(rest, None)) is not None:
+            waiting[pool.submit(work, number)] = number
+        if not waiting:
+            return
+        finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for one in finished:
+            yield waiting.pop(one), one.result()
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run between two steps; nothing half-written counts."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("Stopped. What is done is kept; go on with --resume.") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _knowledge(options: Options) -> dict[str, str]:
+    """Versions and digests of the packs in force, without building an engine."""
+    from rules.rulebook import load_rulebook
+    from service.settings import Settings
+
+    settings = Settings.read(
+        packs=options.packs, pack_dirs=tuple(Path(one) for one in options.pack_dirs) or None
+    )
+    return load_rulebook(settings.packs, settings.pack_dirs).digests
+
+
+def _weight(task: Task) -> int:
+    return sum(one.length or Path(one.path).stat().st_size for one in task.stretches)
+
+
+def _shards_for(sources: Sequence[Source]) -> int:
+    size = sum(source.size * (8 if source.path.endswith(".gz") else 1) for source in sources)
+    return max(4, min(1024, size // _SHARD_BYTES))
+
+
+def _refuse_changed(sources: Sequence[Source]) -> None:
+    for source in sources:
+        try:
+            state = Path(source.path).stat()
+        except OSError:
+            raise RequestError(f"{source.name} vanished while it was read.") from None
+        if (state.st_size, state.st_mtime_ns) != (source.size, source.changed):
+            raise RequestError(f"{source.name} changed while it was read.")

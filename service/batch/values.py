@@ -1,0 +1,104 @@
+"""What the parts of a batch run hand to each other: plain values that travel between processes."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal
+
+import msgspec
+
+from rules.errors import DekacardError
+
+
+class BatchExit(IntEnum):
+    """Exit codes of ``dekacard review`` beyond those of every command."""
+
+    REJECTS = 12
+    INTERRUPTED = 13
+    OUTPUT_BUSY = 14
+
+
+class OutputRefused(DekacardError):
+    """The output folder is in use, holds another run, or the interrupted run there had other inputs."""
+
+
+class Interrupted(DekacardError):
+    """The run was stopped; what is done is kept, and ``--resume`` goes on from there."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides the output of a run, apart from its inputs.
+
+    ``as_of`` is ISO 8601 with zone.
+    """
+
+    as_of: str
+    profile: str
+    verbosity: Literal["standard", "education"]
+    engine: Literal["durable", "compiled"]
+    zone: str
+    validation: Literal["off", "suspicious", "all"]
+    packs: tuple[str, ...] | None = None
+    pack_dirs: tuple[str, ...] = ()
+    code_maps: tuple[str, ...] = ()
+    sieve: bool = True
+
+
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """Part of one file: ``name`` is how people see it, ``first`` marks the beginning of the file.
+
+    ``form`` says how it is read: ``lines`` of resources, ``document`` (one JSON text). ``kind`` is the only
+    resource type of its lines, or empty when types are mixed.
+    """
+
+    file: int
+    path: str
+    name: str
+    form: Literal["lines", "document"]
+    kind: str = ""
+    offset: int = 0
+    length: int | None = None
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What one worker scans in one go; its result is one file that is either whole or not there."""
+
+    number: int
+    stretches: tuple[Stretch, ...]
+
+
+class Reject(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that could not be used; ``line`` counts from 1 (0: the whole file). Never repeats content.
+
+    While it travels, ``line`` counts within the stretch that begins at ``offset`` of file number ``number``.
+    """
+
+    file: str
+    line: int
+    code: str
+    says: str
+    patient: str = ""
+    number: int = 0
+    offset: int = 0
+
+
+class ScanReport(msgspec.Struct, kw_only=True):
+    """What one task saw; ``stretches`` are (file, offset, lines, bytes, crc32) each."""
+
+    stretches: list[tuple[int, int, int, int, int]] = []
+    rejects: list[Reject] = []
+    types: dict[str, int] = {}
+    hits: int = 0
+
+
+class ShardReport(msgspec.Struct, kw_only=True):
+    """What the review of one shard came to."""
+
+    patients: int = 0
+    reviewed: int = 0
+    silent: int = 0
+    rejects: list[Reject] = []
+    firings: dict[str, int] = {}
+    gaps: dict[str, int] = {}
+    failures: int = 0
+    measures: dict[str, dict[str, int]] = {}

@@ -1,0 +1,181 @@
+"""What one worker process keeps: engine, sieve and reviewer, made once; and the two things it does."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fhir_adapter.sieve import Sieve
+from rules.engine import Engine
+from service.batch.medications import Shelf
+from service.batch.reviewing import Reviewer
+from service.batch.scanning import Scanner
+from service.batch.shards import Record, ShardReader, ShardWriter
+from service.batch.values import Options, ScanReport, ShardReport, Task
+from service.bootstrap import build_engine
+from service.settings import Settings
+
+
+class Blueprint(msgspec.Struct, kw_only=True):
+    """Everything that a worker needs to know, as it lies in the working folder."""
+
+    options: Options
+    tasks: list[Task]
+    names: list[str]
+    shards: int
+    fingerprint: str
+
+
+class Delivery(msgspec.Struct, kw_only=True):
+    """What the scan learned about the run as a whole: types that were delivered, sources that were not."""
+
+    exported: list[str]
+    unread: dict[str, str]
+
+
+class Workshop:
+    """One worker's tools for one run, each made when it is first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.blueprint = msgspec.json.decode((folder / "plan.json").read_bytes(), type=Blueprint)
+        shelf = msgspec.msgpack.decode((folder / "medications").read_bytes(), type=Shelf)
+        self._shelf = shelf.view()
+        self.engine = engine_for(self.blueprint.options)
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        """From files to hits."""
+        quick = self.blueprint.options.sieve
+        made = Scanner(Sieve(self.engine.rulebook.vocabulary, self._shelf, quick=quick))
+        _settle()
+        return made
+
+    @cached_property
+    def reviewer(self) -> Reviewer:
+        """From hits to answers."""
+        delivery = read_delivery(self.folder)
+        made = Reviewer(
+            self.engine,
+            self.blueprint.options,
+            self.blueprint.names,
+            self._shelf,
+            delivery.exported,
+            delivery.unread,
+        )
+        _settle()
+        return made
+
+    def scan(self, number: int) -> ScanReport:
+        """Scan one task into its file."""
+        report = ScanReport()
+        writer = ShardWriter(scanned_file(self.folder, number), self.blueprint.shards)
+        for stretch in self.blueprint.tasks[number].stretches:
+            self.scanner.scan(stretch, writer.add, report)
+        writer.finish(report)
+        return report
+
+    def review(self, shard: int) -> ShardReport:
+        """Review the patients of one shard into its two files; the report is renamed last."""
+        report = ShardReport()
+        place = reviewed_file(self.folder, shard)
+        beside = place.with_suffix(f".{os.getpid()}.part")
+        with beside.open("wb") as file:
+            file.writelines(self.reviewer.review_shard(self._records(shard), report))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(place)
+        write_whole(report_file(self.folder, shard), msgspec.msgpack.encode(report))
+        return report
+
+    def _records(self, shard: int) -> Iterator[Record]:
+        for task in self.blueprint.tasks:
+            yield from ShardReader(scanned_file(self.folder, task.number)).records(shard)
+
+    def close(self) -> None:
+        """Give the engine back."""
+        self.engine.close()
+
+
+def engine_for(options: Options, packs: tuple[str, ...] | None = None) -> Engine:
+    """The engine that these options ask for."""
+    settings = Settings.read(
+        engine=options.engine,
+        profile=options.profile,
+        verbosity=options.verbosity,
+        validation=options.validation,
+        packs=packs or options.packs,
+        pack_dirs=tuple(Path(one) for one in options.pack_dirs) or None,
+    )
+    return build_engine(settings)
+
+
+def _settle() -> None:
+    """Knowledge lives as long as the process; walking over it again and again would be waste."""
+    gc.collect()
+    gc.freeze()
+
+
+def read_delivery(folder: Path) -> Delivery:
+    """What the scan learned."""
+    return msgspec.json.decode((folder / "delivery.json").read_bytes(), type=Delivery)
+
+
+def scanned_file(folder: Path, number: int) -> Path:
+    """The hits of one task."""
+    return folder / f"scanned-{number:06}"
+
+
+def reviewed_file(folder: Path, shard: int) -> Path:
+    """The answers of one shard."""
+    return folder / f"reviewed-{shard:04}"
+
+
+def report_file(folder: Path, shard: int) -> Path:
+    """What came of one shard; it is there only if the answers are."""
+    return folder / f"report-{shard:04}"
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also after a power cut."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+_here: list[Any] = []
+
+
+def open_workshop(folder: str) -> None:
+    """Prepare a worker process; called once in each."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
+    _here[:] = [Workshop(Path(folder))]
+
+
+def scan_here(number: int) -> ScanReport:
+    """Scan a task in this worker process."""
+    report: ScanReport = _here[0].scan(number)
+    return report
+
+
+def review_here(shard: int) -> ShardReport:
+    """Review a shard in this worker process."""
+    report: ShardReport = _here[0].review(shard)
+    return report
+
+
+def with_workshop(folder: Path) -> closing[Workshop]:
+    """A workshop in this very process."""
+    return closing(Workshop(folder))
