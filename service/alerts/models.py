@@ -292,6 +292,17 @@ token = _table(
     ),
 )
 
+session = _table(
+    "session",
+    *_keys("secret_hash", "tenant", "account", "form_token"),
+    *_instants("created", "seen", "expires"),
+    PrimaryKeyConstraint("secret_hash"),
+    ForeignKeyConstraint(
+        ["tenant", "account"], ["account.tenant", "account.name"], name="session_of_account"
+    ),
+    Index("session_by_account", "tenant", "account"),
+)
+
 audit = _table(
     "audit",
     _key("tenant"),

@@ -1,0 +1,1 @@
+"""The pharmacist's dashboard: pages rendered on the server, usable without JavaScript."""

@@ -1,0 +1,111 @@
+"""The page of one alert: what, why now, on what evidence, what can be done, and what would clear it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rules.errors import DekacardError
+from rules.facts import Fact, Finding
+from rules.wording import Wording
+from service.cds_hooks.detail import DetailWriter, data_below
+from service.dashboard.casebook import Case, about_patient, case_of, reference_of
+from service.dashboard.reasons import reasons_for, snooze_choices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Row
+    from starlette.responses import Response
+
+    from rules.rulebook import Rulebook
+    from service.alerts.store import Store
+    from service.dashboard.desk import Desk, Visit
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """One piece of evidence in words, with where it was read."""
+
+    says: str
+    sources: tuple[str, ...]
+
+
+class AlertPage:
+    """Shows alerts."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        desk.route("GET", "/a/{number:int}", "see-alerts", self.show)
+
+    def show(self, visit: Visit) -> Response:
+        """One alert, as it stands."""
+        return self.render(visit, visit.path["number"])
+
+    def render(
+        self, visit: Visit, number: int, *, problem: str = "", status: int = 200
+    ) -> Response:
+        """The page, with what went wrong on top if something did."""
+        store = self._desk.record.store()
+        tenant = visit.who.tenant
+        row = store.alert(tenant, number)
+        book = self._desk.parts.engine.rulebook
+        case = case_of(store, tenant, row.evaluation)
+        self._desk.note(visit, "view", f"alert/{number}", patient=row.patient)
+        return visit.page(
+            "alert.html", status=status, problem=problem, alert=row, events=store.events(tenant, number),
+            occurrences=store.occurrences(tenant, number, 20), patient=reference_of(store, tenant, row.patient),
+            about=about_patient(case.facts) if case else "", may_triage=visit.who.may("triage"),
+            choices=reasons_for(book, row.rule), snoozes=snooze_choices(row.indicator), gaps=case.gaps if case else (),
+            others=_others(store, tenant, row, visit), **_told(case, row, book),
+        )  # fmt: skip
+
+
+def _others(store: Store, tenant: str, row: Row[Any], visit: Visit) -> list[Row[Any]]:
+    from service.alerts.worklist import Filter
+
+    wanted = Filter(tenant=tenant, view="all-open", patient=row.patient, size=20)
+    return [one for one in store.page(wanted, visit.now).rows if one.id != row.id]
+
+
+def _told(case: Case | None, row: Row[Any], book: Rulebook) -> dict[str, Any]:
+    told = case.recommendation(row.rule, row.about) if case else None
+    card = book.cards.get(row.rule)
+    empty: dict[str, Any] = {
+        "told": told, "why_now": [], "evidence": [], "chain": [], "numbers": [], "elements": "", "card": card,
+    }  # fmt: skip
+    if told is None:
+        return empty
+    words, details = Wording(book), DetailWriter(book)
+    return empty | {
+        "why_now": _sentences(words, (one for one in told.because if isinstance(one, Finding))),
+        "evidence": [
+            Evidence(says=_said(words, fact), sources=fact.source)
+            for fact in data_below(told.because)
+        ],
+        "chain": _sentences(words, told.chain),
+        "numbers": [details.say_parameter(used) for used in told.parameters],
+        "elements": _elements(told.because),
+    }
+
+
+def _sentences(words: Wording, findings: Iterable[Finding]) -> list[str]:
+    return list(dict.fromkeys(_said(words, one) for one in findings))
+
+
+def _said(words: Wording, reason: Fact | Finding) -> str:
+    """The sentence, or the bare name where today's packs have no words for what was found then."""
+    try:
+        return words.say(reason)
+    except (DekacardError, KeyError):
+        return reason.name if isinstance(reason, Finding) else "recorded data"
+
+
+def _elements(because: Iterable[Fact | Finding]) -> str:
+    """The stored elements as text; never as markup."""
+    facts = [msgspec.to_builtins(fact) for fact in data_below(because)]
+    kept = [
+        {name: value for name, value in fact.items() if value not in (None, "", [], ())}
+        for fact in facts
+    ]
+    return msgspec.json.format(msgspec.json.encode(kept), indent=2).decode()

@@ -1,0 +1,167 @@
+"""What an alert was made from, read back from its evidence: facts, recommendation, results over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from sqlalchemy import Row, select
+
+from rules.assessment import Citation, OverrideReason, Recommendation
+from rules.errors import DekacardError
+from rules.facts import Fact, FactSet, Finding, LabResult, ParameterUse
+from service.alerts import models
+from service.evidence_vault import Evidence, fetch
+
+if TYPE_CHECKING:
+    from service.alerts.store import Store
+
+_FACT_LISTS: Final = ("uses", "labs", "conditions", "procedures", "goals", "orders", "diets")
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One evaluation as it was recorded."""
+
+    facts: FactSet
+    answer: dict[str, Any]
+    gaps: tuple[Any, ...]
+
+    def recommendation(self, rule: str, about: str) -> Recommendation | None:
+        """What the rule said about its subject, with its reasons as facts and findings again."""
+        for one in self.answer["recommendations"]:
+            if (one["rule"], one["about"]) == (rule, about):
+                return _recommendation(one, self.facts)
+        return None
+
+
+class Glance(msgspec.Struct, frozen=True, kw_only=True):
+    """The little that a row of the worklist shows of a patient; ``trend`` is oldest first."""
+
+    patient: str
+    about: str
+    newest: LabResult | None = None
+    trend: tuple[LabResult, ...] = ()
+
+
+def case_of(store: Store, tenant: str, evaluation: str) -> Case | None:
+    """The evaluation behind an alert; None when its evidence is gone (retention) or never was."""
+    with store.database.reading() as connection:
+        digest = connection.scalar(
+            select(models.evaluation.c.evidence).where(
+                models.evaluation.c.tenant == tenant, models.evaluation.c.id == evaluation
+            )
+        )
+        if not digest:
+            return None
+        try:
+            return _opened(fetch(connection, store.keyring, tenant, digest))
+        except DekacardError:
+            return None
+
+
+def glances(store: Store, tenant: str, rows: Sequence[Row[Any]]) -> dict[int, Glance]:
+    """A glance for each alert, by its number."""
+    cases: dict[str, Case | None] = {}
+    found: dict[int, Glance] = {}
+    for row in rows:
+        if row.evaluation not in cases:
+            cases[row.evaluation] = case_of(store, tenant, row.evaluation)
+        case = cases[row.evaluation]
+        reference = reference_of(store, tenant, row.patient)
+        if case is None:
+            found[row.id] = Glance(patient=reference, about="")
+            continue
+        trend = _trend(case.facts, msgspec.json.decode(row.sources or "{}"))
+        found[row.id] = Glance(
+            patient=reference,
+            about=about_patient(case.facts),
+            newest=trend[-1] if trend else None,
+            trend=trend,
+        )
+    return found
+
+
+def reference_of(store: Store, tenant: str, patient: str) -> str:
+    """The patient's id on the client's server, or words for its absence."""
+    try:
+        return store.patient_reference(tenant, patient)
+    except DekacardError:
+        return "patient not known any more"
+
+
+def about_patient(facts: FactSet) -> str:
+    """Age and sex as far as they were supplied."""
+    who = facts.patient
+    age = "age not supplied" if who.age_years is None else f"{who.age_years} y"
+    return ", ".join(part for part in (age, who.sex or "sex not supplied"))
+
+
+def series(labs: Iterable[LabResult], measure: str) -> list[LabResult]:
+    """Usable results of a measure in the unit of the newest one, oldest first."""
+    usable = sorted(
+        (lab for lab in labs if lab.measure == measure and not lab.problem and lab.taken is not None and lab.value is not None),
+        key=lambda lab: lab.taken or date.min,
+    )  # fmt: skip
+    return [lab for lab in usable if lab.unit == usable[-1].unit]
+
+
+def _trend(facts: FactSet, sources: Mapping[str, str]) -> tuple[LabResult, ...]:
+    """The results that the alert rests on, else those of which there are most."""
+    cited = [lab for lab in facts.labs if not sources.keys().isdisjoint(lab.source)]
+    measures = [lab.measure for lab in cited] or [lab.measure for lab in facts.labs]
+    if not measures:
+        return ()
+    return tuple(series(facts.labs, max(sorted(set(measures)), key=measures.count)))
+
+
+def _opened(evidence: Evidence) -> Case:
+    return Case(
+        facts=evidence.fact_set(), answer=msgspec.json.decode(evidence.answer), gaps=evidence.gaps
+    )
+
+
+def _recommendation(one: Mapping[str, Any], facts: FactSet) -> Recommendation:
+    known = _by_content(facts)
+    plain = {
+        name: one[name]
+        for name in (
+            "rule", "version", "pack", "topic_code", "title", "status", "about", "indicator", "certainty", "summary",
+            "why", "limits", "fingerprint", "reviewed",
+        )
+    }  # fmt: skip
+    return Recommendation(
+        **plain,
+        options=tuple(one["options"]),
+        missing=tuple(one["missing"]),
+        because=tuple(_reason(reason, known) for reason in one["because"]),
+        chain=tuple(found for reason in one["chain"] if isinstance(found := _reason(reason, known), Finding)),
+        parameters=msgspec.convert(one["parameters"], tuple[ParameterUse, ...], strict=False),
+        citations=msgspec.convert(one["citations"], tuple[Citation, ...]),
+        override_reasons=msgspec.convert(one["override_reasons"], tuple[OverrideReason, ...]),
+    )  # fmt: skip
+
+
+def _by_content(facts: FactSet) -> dict[bytes, Fact]:
+    """Facts by their bytes: an answer repeats them whole, without saying of which kind each is."""
+    every: list[Fact] = [facts.patient, facts.context]
+    for name in _FACT_LISTS:
+        every.extend(getattr(facts, name))
+    return {_bytes(msgspec.to_builtins(fact)): fact for fact in every}
+
+
+def _bytes(value: Any) -> bytes:
+    return msgspec.json.encode(value, order="sorted")
+
+
+def _reason(reason: Mapping[str, Any], known: Mapping[bytes, Fact]) -> Fact | Finding:
+    if "values" in reason and "because" in reason:
+        return Finding(
+            name=reason["name"],
+            about=reason["about"],
+            values=dict(reason["values"]),
+            because=tuple(_reason(one, known) for one in reason["because"]),
+            missing=tuple(reason["missing"]),
+        )
+    return known.get(_bytes(reason)) or Fact(source=tuple(reason["source"]))

@@ -1,0 +1,220 @@
+"""A year of believable alerts: invented patients, really reviewed and really recorded, then triaged by colleagues.
+
+Nothing is written into tables by hand: each visit goes through ``review`` and the recorder, each decision through
+the store. The same seed gives the same year.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+from sqlalchemy import func, select
+
+from rules.errors import RequestError, Unavailable
+from service.alerts import models
+from service.alerts.lifecycle import Request
+from service.alerts.values import Call
+from service.alerts.worklist import Filter
+from service.dashboard.gate import DEMO_TENANT
+from service.dashboard.reasons import reasons_for
+from service.review import Case, review
+
+if TYPE_CHECKING:
+    from rules.engine import Engine
+    from service.alerts.record import Record
+
+Visit = tuple[datetime, str, list[dict[str, Any]]]
+_SEED: Final = 20_261_122
+_YEAR: Final = 365
+_COLLEAGUES: Final = ("m-adeyemi", "j-lindqvist", "s-rahman")
+_DECIDED: Final = (("resolve", 55), ("override", 17), ("data-problem", 10), ("acknowledge", 18))
+_LATELY: Final = 0.35  # of the patients came in within the last days, so that something waits
+_SETTLED_DAYS: Final = 12  # older alerts were nearly all decided
+
+
+class Year:
+    """The invented patients and what happened to them."""
+
+    def __init__(self, today: datetime) -> None:
+        text = (files("service.dashboard") / "demo_year.yaml").read_text(encoding="utf-8")
+        self._told: Mapping[str, Any] = yaml.safe_load(text)
+        self._today = today
+        self._chance = random.Random(_SEED)  # noqa: S311 - the same year each time, nothing secret
+
+    def visits(self) -> list[Visit]:
+        """Moment, patient and the record as it stood then, oldest first."""
+        found: list[Visit] = []
+        number = 100
+        for kind in self._told["archetypes"]:
+            for _ in range(kind["patients"]):
+                number += self._chance.randint(1, 9)
+                patient = f"{self._chance.choice(self._told['identifiers'])}{number:05d}"
+                found.extend(self._life(patient, kind))
+        return sorted(found, key=lambda visit: (visit[0], visit[1]))
+
+    def _life(self, patient: str, kind: Mapping[str, Any]) -> Iterator[Visit]:
+        chance = self._chance
+        dated = list(self._resources(patient, kind))
+        person = {
+            "resourceType": "Patient", "id": patient, "gender": chance.choice(("female", "male")),
+            "birthDate": f"{self._today.year - chance.randint(*kind['age'])}-{chance.randint(1, 12):02d}-{chance.randint(1, 28):02d}",
+        }  # fmt: skip
+        visited = set(chance.sample(range(_YEAR), chance.randint(2, 5)))
+        if chance.random() < _LATELY:
+            visited.add(chance.randint(0, _SETTLED_DAYS - 1))
+        for days in sorted(visited, reverse=True):
+            at = (self._today - timedelta(days=days)).replace(
+                hour=chance.randint(7, 11), minute=chance.randint(0, 59)
+            )
+            known = [one for day, one in dated if day <= at]
+            if known:
+                yield at, patient, [person, *known]
+
+    def _resources(
+        self, patient: str, kind: Mapping[str, Any]
+    ) -> Iterator[tuple[datetime, dict[str, Any]]]:
+        chance, subject = self._chance, {"reference": f"Patient/{patient}"}
+        begun: datetime | None = None
+        for place, product in enumerate(kind["products"]):
+            begun = self._today - timedelta(days=chance.randint(*product["days"]))
+            yield begun, {
+                "resourceType": "MedicationStatement", "id": f"{patient}-s{place}", "status": "active", "subject": subject,
+                "medicationCodeableConcept": {"text": product["text"]}, "effectivePeriod": {"start": _day(begun)},
+                "dateAsserted": _day(begun), "dosage": [_once_daily("One every morning", {"value": 1})],
+            }  # fmt: skip
+        if "warfarin" in kind:
+            since = self._today - timedelta(days=chance.randint(*kind["warfarin"]["days"]))
+            yield since, {
+                "resourceType": "MedicationRequest", "id": f"{patient}-r0", "status": "active", "intent": "order",
+                "medicationCodeableConcept": {"coding": [self._told["codings"]["warfarin"]]}, "subject": subject,
+                "authoredOn": _day(since),
+                "dosageInstruction": [_once_daily("5 mg daily", {"value": 5, "unit": "mg", "system": "http://unitsofmeasure.org", "code": "mg"})],
+            }  # fmt: skip
+        for measure in ("inr", "25ohd", "calcium"):
+            if measure in kind:
+                yield from self._results(patient, measure, kind[measure], begun)
+
+    def _results(
+        self, patient: str, measure: str, course: Mapping[str, Any], begun: datetime | None
+    ) -> Iterator[tuple[datetime, dict[str, Any]]]:
+        chance, place = self._chance, 0
+        day = self._today - timedelta(days=_YEAR + chance.randint(0, course["every"]))
+        while day < self._today:
+            value = (
+                chance.gauss(course["around"], course["spread"] / 2)
+                + course.get("rise", 0) * place / 3
+            )
+            if begun is not None and day > begun + timedelta(days=7):
+                value += course.get("after_product", 0)
+            quantity: dict[str, Any] = {"value": round(max(0.9, value), 1)}
+            if measure in self._told["units"]:
+                quantity |= {**self._told["units"][measure], "system": "http://unitsofmeasure.org"}
+            yield day, {
+                "resourceType": "Observation", "id": f"{patient}-{measure}-{place}", "status": "final",
+                "code": {"coding": [self._told["codings"][measure]]}, "subject": {"reference": f"Patient/{patient}"},
+                "effectiveDateTime": _day(day), "valueQuantity": quantity,
+            }  # fmt: skip
+            place += 1
+            day += timedelta(days=max(3, round(chance.gauss(course["every"], course["every"] / 4))))
+
+
+def fill_year(record: Record, engine: Engine, today: datetime, *, profile: str = "nam-2011") -> int:
+    """Review and record a year of visits, decide most of what came up; how many visits there were."""
+    visits = Year(today).visits()
+    may_speak = tuple(sorted(engine.rulebook.cards))
+    for at, patient, resources in visits:
+        done = review(
+            Case(resources=resources, patient_id=patient, profile=profile),
+            at,
+            engine,
+            validation="off",
+        )
+        number = uuid.uuid5(uuid.NAMESPACE_URL, f"demo {patient} {at.isoformat()}")
+        call = Call(
+            id=number.hex, tenant=DEMO_TENANT, patient=patient, received=at, hook="patient-view",
+            service="vitamin-dk-patient-view", hook_instance=str(number), user="Practitioner/demo", elapsed_ms=2.0,
+        )  # fmt: skip
+        record.record(call, done, gap_cards=done.gap_cards, may_speak=may_speak)
+    return len(visits)
+
+
+def settle_year(record: Record, engine: Engine, today: datetime) -> int:
+    """Let invented colleagues decide what is old enough to have been decided; how many decisions were made."""
+    chance = random.Random(_SEED + 1)  # noqa: S311
+    store, made, after = record.store(), 0, ""
+    while True:
+        page = store.page(Filter(tenant=DEMO_TENANT, view="all-open", after=after, size=200), today)
+        for row in sorted(page.rows, key=lambda one: one.id):
+            old = (today.timestamp() - row.last_seen / 1e6) / 86_400
+            if (old > _SETTLED_DAYS and chance.random() < 0.93) or chance.random() < 0.3:  # noqa: PLR2004
+                made += _decide(
+                    store, engine, row, chance, min(today, _later(row.last_seen, chance))
+                )
+        if not page.after:
+            return made
+        after = page.after
+
+
+def _decide(store: Any, engine: Engine, row: Any, chance: random.Random, at: datetime) -> int:
+    actor = f"user/{chance.choice(_COLLEAGUES)}"
+    action: Any = chance.choices(
+        [name for name, _ in _DECIDED], [weight for _, weight in _DECIDED]
+    )[0]
+    coded = reasons_for(engine.rulebook, row.rule).get(action, [])
+    reason = chance.choice(coded).code if coded else ""
+    try:
+        row = store.change(
+            DEMO_TENANT, row.id, row.version, Request(action="claim", actor=actor, at=at)
+        )
+        later = at + timedelta(minutes=chance.randint(2, 90))
+        store.change(
+            DEMO_TENANT,
+            row.id,
+            row.version,
+            Request(action=action, actor=actor, at=later, reason=reason),
+        )
+    except RequestError:
+        return 0
+    return 2
+
+
+def wait_for_store(record: Record, visits: int, seconds: float = 120) -> None:
+    """Wait until the record's own thread has moved that many visits into the store.
+
+    Raises:
+        Unavailable: it has not done so in time.
+    """
+    until = time.monotonic() + seconds
+    table = models.evaluation
+    count = select(func.count()).select_from(table).where(table.c.tenant == DEMO_TENANT)
+    while time.monotonic() < until:
+        with record.database.reading() as connection:
+            if (connection.scalar(count) or 0) >= visits:
+                return
+        time.sleep(0.05)
+    raise Unavailable("the record does not take the demo year in.")
+
+
+def _later(microseconds: int, chance: random.Random) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC) + timedelta(
+        minutes=chance.randint(5, 2_000)
+    )
+
+
+def _day(at: datetime) -> str:
+    return at.date().isoformat()
+
+
+def _once_daily(words: str, quantity: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "text": words,
+        "timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d"}},
+        "doseAndRate": [{"doseQuantity": quantity}],
+    }

@@ -1,0 +1,179 @@
+"""Routes of the dashboard: each states the right it needs, and one that states none cannot be made.
+
+A handler is plain synchronous code; it runs in a thread, because the store is synchronous.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from rules.errors import DekacardError, NotTrusted, RequestError, Unavailable
+from service.alerts.values import AuditEntry
+from service.dashboard.shield import armour, refuse_foreign_form, refuse_other_origins
+from service.dashboard.templating import render
+from service.identity import SignedIn, session_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from service.alerts.access import Right
+    from service.alerts.record import Record
+    from service.parts import Parts
+
+_log = logging.getLogger("dekacard.dashboard")
+Need = Literal["anyone", "signed-in"]
+_MOST_FIELDS: Final = 400
+_LARGEST_FORM: Final = 256 * 1024
+_SAID: Final = {
+    401: "Please sign in again; nothing was changed.",
+    403: "Your role does not allow this, or the form did not come from this page.",
+}
+
+
+class Visit(msgspec.Struct, frozen=True, kw_only=True):
+    """One request on its way through a handler."""
+
+    desk: Desk
+    path: dict[str, Any]
+    query: dict[str, str]
+    form: dict[str, str]
+    cookie: str
+    address: str
+    nonce: str
+    now: datetime
+    signed_in: SignedIn | None
+
+    @property
+    def who(self) -> SignedIn:
+        """Whoever signed in; only routes for anyone may find nobody."""
+        if self.signed_in is None:
+            raise NotTrusted("no session")
+        return self.signed_in
+
+    def page(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+        """A page with what every page needs."""
+        body = render(
+            template, who=self.signed_in, nonce=self.nonce, now=self.now, dev=self.desk.parts.settings.dev, **values
+        )  # fmt: skip
+        return HTMLResponse(body, status_code=status)
+
+    def go(self, address: str) -> RedirectResponse:
+        """Send the browser on after a form."""
+        return RedirectResponse(address, status_code=303)
+
+
+Handler = Callable[[Visit], Response]
+
+
+class Desk:
+    """Collects the routes, and lets nobody through whose role lacks the right."""
+
+    def __init__(self, parts: Parts, record: Record) -> None:
+        self.parts = parts
+        self.record = record
+        self.routes: list[Route] = []
+        self.needs: dict[tuple[str, str], Right | Need] = {}
+        self.secure = not parts.settings.dev
+        # The prefix binds the cookie to this host and to TLS; on loopback there is no TLS to bind it to
+        self.cookie = "__Host-dekacard" if self.secure else "dekacard-dev"
+
+    def route(
+        self, method: Literal["GET", "POST"], path: str, need: Right | Need, handler: Handler
+    ) -> None:
+        """Offer ``handler`` at ``path`` to whoever has the right."""
+        self.needs[method, path] = need
+
+        async def endpoint(request: Request) -> Response:
+            return await self._answer(request, need, handler)
+
+        self.routes.append(Route(path, endpoint, methods=[method], include_in_schema=False))
+
+    def note(self, visit: Visit, action: str, about: str, *, patient: str = "") -> None:
+        """Write down who looked at what."""
+        self.record.audit(
+            AuditEntry(
+                tenant=visit.who.tenant,
+                at=visit.now,
+                actor=visit.who.actor,
+                action=action,
+                object=about,
+                patient=patient,
+            )
+        )
+
+    async def _answer(self, request: Request, need: Right | Need, handler: Handler) -> Response:
+        nonce = secrets.token_urlsafe(18)
+        visit = Visit(
+            desk=self, path=dict(request.path_params), query=dict(request.query_params), form={},
+            cookie=request.cookies.get(self.cookie, ""), nonce=nonce, now=self.parts.clock(), signed_in=None,
+            address=request.client.host if request.client else "",
+        )  # fmt: skip
+        try:
+            if request.method == "POST":
+                refuse_other_origins(request.headers)
+                visit = msgspec.structs.replace(visit, form=await _form(request))
+            response = await run_in_threadpool(self._serve, visit, request, need, handler)
+        except DekacardError as error:
+            response = _refusal(visit, error)
+        return armour(response, nonce, over_tls=self.secure)
+
+    def _serve(
+        self, visit: Visit, request: Request, need: Right | Need, handler: Handler
+    ) -> Response:
+        try:
+            who = session_of(self.record.database, visit.cookie, visit.now)
+        except NotTrusted:
+            if need != "anyone":
+                if request.method == "GET":
+                    return visit.go("/login")
+                raise
+            return handler(visit)
+        visit = msgspec.structs.replace(visit, signed_in=who)
+        if request.method == "POST":
+            refuse_foreign_form(visit.form.get("form_token", ""), who.form_token)
+        if need not in {"anyone", "signed-in"} and not who.may(need):  # type: ignore[arg-type]
+            raise NotTrusted(f"role {who.role} lacks {need}", status=403)
+        try:
+            return handler(visit)
+        except DekacardError as error:
+            return _refusal(visit, error)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a form; a file, or more than a form of ours holds, is refused."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise RequestError("This is not a form.", status=415, code="not-supported")
+    length = request.headers.get("content-length", "")
+    if not length.isdigit() or int(length) > _LARGEST_FORM:
+        raise RequestError("The form is too large.", status=413, code="too-long")
+    async with request.form(max_fields=_MOST_FIELDS, max_files=0) as form:
+        return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+def _refusal(visit: Visit, error: DekacardError) -> Response:
+    """A page that says what to do; the reason of distrust goes to the log alone."""
+    if isinstance(error, NotTrusted):
+        _log.warning("dashboard: %s", error.reason)
+        return visit.page(
+            "error.html", status=error.status, says=_SAID.get(error.status, "Not allowed.")
+        )
+    if isinstance(error, Unavailable):
+        return visit.page(
+            "error.html",
+            status=503,
+            says="The record does not answer. Hooks are answered all the same.",
+        )
+    if isinstance(error, RequestError):
+        return visit.page("error.html", status=error.status, says=str(error))
+    _log.error("dashboard: %s", type(error).__name__)
+    return visit.page("error.html", status=500, says="This page could not be made.")

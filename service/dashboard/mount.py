@@ -1,0 +1,33 @@
+"""Puts the dashboard beside the hooks: one call from the application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.routing import Route
+
+from service.dashboard.alert_page import AlertPage
+from service.dashboard.assets import serve_asset
+from service.dashboard.desk import Desk
+from service.dashboard.gate import Gate
+from service.dashboard.triage import Triage
+from service.dashboard.worklist_page import WorklistPage
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from service.alerts.record import Record
+    from service.parts import Parts
+
+
+def mount_dashboard(app: FastAPI, parts: Parts, record: Record) -> Desk:
+    """Offer every page; the store is not opened before the first of them is asked for."""
+    desk = Desk(parts, record)
+    Gate(desk)
+    WorklistPage(desk)
+    Triage(desk, AlertPage(desk))
+    app.router.routes.extend(desk.routes)
+    app.router.routes.append(
+        Route("/static/{digest}/{name:path}", serve_asset, methods=["GET"], include_in_schema=False)
+    )
+    return desk

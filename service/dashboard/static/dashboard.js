@@ -1,0 +1,2 @@
+// Conveniences only: without this file every page reads and every form works.
+"use strict";

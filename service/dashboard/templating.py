@@ -1,0 +1,72 @@
+"""Templates: every value is escaped, an unknown name is an error, and no text can turn its own direction round."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from service.alerts.past_answers import instant
+from service.dashboard.assets import address_of
+
+_INVISIBLE: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
+)
+_MINUTE: Final = timedelta(minutes=1)
+_HOUR: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
+_DAYS_SHOWN_AS_DAYS: Final = 99
+
+
+def _finalise(value: Any) -> Any:
+    """Take controls out of text that came from elsewhere: they could hide or turn round what is read."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    return value
+
+
+def how_long(microseconds: int, now: datetime) -> str:
+    """The time between an instant of the store and now, as a pharmacist says it (``3 d``)."""
+    span = abs(now - instant(microseconds))
+    if span < _MINUTE:
+        return "just now"
+    if span < _HOUR:
+        return f"{span // _MINUTE} min"
+    if span < 2 * _DAY:
+        return f"{span // _HOUR} h"
+    if span.days <= _DAYS_SHOWN_AS_DAYS:
+        return f"{span.days} d"
+    return f"{span.days // 30} months"
+
+
+def moment(microseconds: int) -> str:
+    """An instant of the store as a day and a time, with its zone."""
+    return instant(microseconds).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def in_words(code: str) -> Markup:
+    """A code of ours as words (``data-problem`` is ``data problem``)."""
+    return escape(_finalise(code.replace("-", " ")))
+
+
+_environment = Environment(
+    loader=PackageLoader("service.dashboard"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    finalize=_finalise,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+_environment.globals["asset"] = address_of
+_environment.globals["how_long"] = how_long
+_environment.filters["moment"] = moment
+_environment.filters["in_words"] = in_words
+
+
+def render(template: str, **values: Any) -> str:
+    """A page as text."""
+    return _environment.get_template(template).render(**values)

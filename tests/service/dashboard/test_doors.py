@@ -1,0 +1,270 @@
+"""Nobody gets in who should not: every route, every role, every client; forms, sessions, passwords, headers."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from rules.errors import NotTrusted, RequestError
+from service import identity
+from service.alerts import models
+from service.alerts.access import RIGHTS, ROLES, disable_account, new_account
+from service.app import create_app
+from service.settings import Settings
+from tests.service.alerts.stories import recommendation
+from tests.service.dashboard.conftest import BASE, NOON, OURS, T
+
+# Every route of the dashboard with the right that it asks for; a new one is written down here as well.
+ROUTES = {
+    ("GET", "/"): "anyone",
+    ("GET", "/login"): "anyone",
+    ("POST", "/login"): "anyone",
+    ("POST", "/logout"): "signed-in",
+    ("GET", "/work"): "see-alerts",
+    ("GET", "/a/{number:int}"): "see-alerts",
+    ("POST", "/a/{number:int}/act"): "triage",
+}
+ELSEWHERE = (
+    "/cds-services",
+    "/api/v1",
+    "/livez",
+    "/readyz",
+    "/openapi.json",
+    "/static/",
+    "/metrics",
+)
+
+
+def _served(app):
+    """Method and path of every page that the application itself routes."""
+    return {
+        (method, route.path)
+        for route in app.routes
+        for method in getattr(route, "methods", None) or ()
+        if method != "HEAD" and getattr(route, "path", "") and not route.path.startswith(ELSEWHERE)
+    }
+
+
+def _address(path):
+    return path.replace("{number:int}", "999999").replace("{patient}", "nobody")
+
+
+def test_every_route_states_its_right(site):
+    assert _served(site.app) == set(ROUTES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_gets_only_its_own(site, role):
+    for (method, path), need in ROUTES.items():
+        site.sign_in(role)
+        answer = (
+            site.get(_address(path))
+            if method == "GET"
+            else site.post(_address(path), action="claim", version="1")
+        )
+        refused = need in set().union(*RIGHTS.values()) and need not in RIGHTS[role]
+        assert (answer.status_code == 403) == refused, (role, path)
+
+
+def test_without_a_session_pages_lead_to_the_door_and_forms_are_refused(site):
+    site.client.cookies.clear()
+    for (method, path), need in ROUTES.items():
+        if need == "anyone":
+            continue
+        if method == "GET":
+            answer = site.get(_address(path))
+            assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+        else:
+            assert (
+                site.client.post(_address(path), data={"x": "y"}, headers=OURS).status_code == 401
+            )
+
+
+def test_the_other_client_is_not_there(site):
+    site.see(70, recommendation(), tenant="mercy", patient="theirs")
+    (theirs,) = site.alerts("mercy")
+    assert site.get(f"/a/{theirs.id}").status_code == 404
+    assert site.post(f"/a/{theirs.id}/act", action="claim", version="1").status_code == 404
+    assert site.alert(theirs.id, "mercy").assignee == ""
+    assert site.sign_in("pharmacist", "mercy").get(f"/a/{theirs.id}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "none"},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:8081"},
+    ],
+)
+def test_a_form_of_another_origin_changes_nothing(site, alert, headers):
+    answer = site.post(
+        f"/a/{alert.id}/act", headers=headers, action="claim", version=str(alert.version)
+    )
+    assert answer.status_code == 403
+    assert site.alert(alert.id).assignee == ""
+
+
+def test_a_form_needs_the_token_of_its_own_session(site, alert):
+    mine = site.form_token()
+    site.sign_in("lead")
+    for token in ("", "x", mine):
+        answer = site.post(
+            f"/a/{alert.id}/act", action="claim", version=str(alert.version), form_token=token
+        )
+        assert answer.status_code == 403
+    assert site.alert(alert.id).assignee == ""
+    assert (
+        site.post(f"/a/{alert.id}/act", action="claim", version=str(alert.version)).status_code
+        == 303
+    )
+
+
+def test_an_older_browser_is_known_by_its_origin(site, alert):
+    answer = site.post(
+        f"/a/{alert.id}/act", headers={"origin": BASE}, action="claim", version=str(alert.version)
+    )
+    assert answer.status_code == 303
+
+
+def test_a_session_ends_with_idleness_with_time_with_sign_out_and_with_its_account(site):
+    site.now = NOON + identity.IDLE
+    assert site.get("/work").status_code == 303
+    site.sign_in("pharmacist")
+    begun = site.now
+    while site.now < begun + identity.ABSOLUTE - timedelta(minutes=10):
+        assert site.get("/work").status_code == 200
+        site.now += timedelta(minutes=10)
+    site.now = begun + identity.ABSOLUTE
+    assert site.get("/work").status_code == 303
+    site.sign_in("pharmacist")
+    assert site.post("/logout").status_code == 303
+    site.client.cookies.set("dekacard-dev", site.secret)
+    assert site.get("/work").status_code == 303
+    site.sign_in("reader", "gone")
+    record = site.record
+    disable_account(
+        record.database,
+        record.keyring,
+        tenant="gone",
+        name="reader-gone",
+        actor="operator",
+        now=site.now,
+    )
+    assert site.get("/work").status_code == 303
+
+
+def test_the_store_holds_no_secret_of_a_session(site):
+    with site.record.database.reading() as connection:
+        stored = str(connection.execute(select(models.session)).all())
+    assert site.secret not in stored
+
+
+def test_passwords_open_the_right_account_only(site):
+    record = site.record
+    given = {"tenant": "mercy", "actor": "operator", "now": NOON}
+    new_account(record.database, record.keyring, name="ann", role="reader", **given)
+    for poor in ("short", "x" * 257, "aaaaaaaaaaaaaaaa", " MERCY" + " " * 12):
+        with pytest.raises(RequestError):
+            identity.set_password(
+                record.database, record.keyring, name="ann", password=poor, **given
+            )
+    identity.set_password(
+        record.database, record.keyring, name="ann", password="seven grey geese fly", **given
+    )
+
+    def is_right(name, password, tenant="mercy"):
+        return identity.check_password(record.database, tenant=tenant, name=name, password=password)
+
+    assert is_right("ann", "seven grey geese fly")
+    assert not is_right("ann", "seven grey geese flew")
+    assert not is_right("ann", "seven grey geese fly", tenant=T)
+    assert not is_right("bob", "seven grey geese fly")
+    assert not is_right("ann", "")
+    with record.database.reading() as connection:
+        (held,) = connection.scalars(
+            select(models.account.c.password_hash).where(models.account.c.name == "ann")
+        )
+    assert held.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    with pytest.raises(NotTrusted):
+        identity.session_of(record.database, "nothing", NOON)
+
+
+def test_a_new_password_ends_the_sessions_before_it(site):
+    site.sign_in("reader", "mercy")
+    record = site.record
+    identity.set_password(
+        record.database, record.keyring, tenant="mercy", name="reader-mercy", password="seven grey geese fly",
+        actor="operator", now=NOON,
+    )  # fmt: skip
+    assert site.get("/work").status_code == 303
+
+
+def test_the_demo_door_gives_a_pharmacist_and_a_confined_cookie(site):
+    site.client.cookies.clear()
+    assert "demo pharmacist" in site.get("/login").text
+    answer = site.client.post("/login", data={"go": "in"}, headers=OURS)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/work")
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    assert "demo-pharmacist" in site.get("/work").text
+
+
+def test_another_site_cannot_sign_anybody_in(site):
+    site.client.cookies.clear()
+    answer = site.client.post("/login", data={"go": "in"}, headers={"sec-fetch-site": "cross-site"})
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/login", "/work", "/a/999999"])
+def test_every_page_is_confined(site, path):
+    answer = site.get(path)
+    policy = answer.headers["content-security-policy"]
+    nonce = re.search(r"script-src 'nonce-([^']+)' 'strict-dynamic';", policy)[1]
+    assert "default-src 'none'" in policy
+    assert "require-trusted-types-for 'script'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    if answer.status_code == 200:
+        scripts = re.findall(r"<script[^>]*>", answer.text)
+        assert scripts
+        assert all(f'nonce="{nonce}"' in script for script in scripts)
+        assert not re.search(r"\sstyle=|\son[a-z]+=", answer.text)
+    again = site.get(path).headers["content-security-policy"]
+    assert nonce not in again
+
+
+def test_assets_are_found_by_their_content_only(site):
+    sheet = re.search(r'href="(/static/[^"]+dashboard.css)"', site.get("/work").text)[1]
+    answer = site.get(sheet)
+    assert answer.status_code == 200
+    assert "immutable" in answer.headers["cache-control"]
+    digest = sheet.split("/")[2]
+    for path in ("vendor.lock.json", "../templating.py", "%2e%2e/templating.py", "dashboard.js"):
+        assert site.get(f"/static/{digest}/{path}").status_code == 404
+    assert site.get(sheet.replace(digest, "0" * 16)).status_code == 404
+
+
+def test_hooks_keep_their_own_refusals_beside_the_dashboard(site):
+    for answer in (site.get("/nothing"), site.get("/cds-services/vitamin-dk-patient-view")):
+        assert answer.headers["content-type"].startswith("application/fhir+json")
+
+
+def test_a_form_that_is_too_large_or_of_another_kind_is_refused(site, alert):
+    path = f"/a/{alert.id}/act"
+    assert site.post(path, action="comment", note="x" * 300_000, version="1").status_code == 413
+    answer = site.client.post(path, json={"action": "claim"}, headers=OURS)
+    assert answer.status_code == 415
+
+
+def test_without_a_record_there_is_no_dashboard():
+    assert not {path for _, path in _served(create_app(Settings(dev=True), clock=lambda: NOON))}

@@ -1,0 +1,261 @@
+"""The worklist and the alert page without JavaScript: what is shown, what is done, and two who do it at once."""
+
+import re
+from datetime import timedelta
+from html.parser import HTMLParser
+
+import pytest
+from sqlalchemy import select
+
+from service.alerts import models
+from service.alerts.past_answers import micros
+from tests.service.alerts.stories import inr, mk7, recommendation
+from tests.service.dashboard.conftest import NOON, T
+
+HOSTILE = "<img src=x onerror=alert(1)></td><script>alert(2)</script>\"'`{{7*7}}\u202e\x00{%raw%}"
+
+
+class _Tags(HTMLParser):
+    """Counts elements, so that a text that became one is seen."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+def act(site, alert, action, **more):
+    return site.post(f"/a/{alert.id}/act", action=action, version=str(alert.version), **more)
+
+
+@pytest.mark.parametrize(
+    ("action", "more", "state"),
+    [
+        ("acknowledge", {}, "acknowledged"),
+        ("claim", {}, "new"),
+        ("comment", {"note": "Called the ward."}, "new"),
+        ("snooze", {"span": "1d"}, "new"),
+        ("resolve", {"reason": "monitoring-ordered"}, "resolved"),
+        ("override", {"reason": "will-monitor", "note": "INR on Friday."}, "overridden"),
+        ("data-problem", {"reason": "patient-not-taking"}, "data-problem"),
+    ],
+)
+def test_each_action_is_done_told_and_audited(site, alert, action, more, state):
+    page = site.get(f"/a/{alert.id}").text
+    assert f'name="action" value="{action}"' in page
+    answer = act(site, alert, action, **more)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/a/{alert.id}?done={action}")
+    after = site.alert(alert.id)
+    assert (after.state, after.version) == (state, alert.version + 1)
+    if action == "claim":
+        assert after.assignee == "user/pharmacist-developer"
+    if action == "snooze":
+        assert after.snoozed_until == micros(NOON + timedelta(days=1))
+    event = site.record.store().events(T, alert.id)[-1]
+    assert (event["action"], event["actor"]) == (action, "user/pharmacist-developer")
+    assert (event["reason"], event["note"]) == (more.get("reason", ""), more.get("note", ""))
+    assert more.get("note", "") in site.get(f"/a/{alert.id}").text
+    with site.record.database.reading() as connection:
+        told = connection.execute(
+            select(models.audit.c.action).where(models.audit.c.object == f"alert/{alert.id}")
+        ).scalars()
+        assert action in set(told)
+
+
+def test_a_closed_alert_is_reopened_with_a_reason(site, alert):
+    act(site, alert, "resolve", reason="dose-changed")
+    closed = site.alert(alert.id)
+    assert act(site, closed, "reopen").status_code == 422
+    assert act(site, closed, "reopen", reason="closed-by-mistake").status_code == 303
+    assert site.alert(alert.id).state == "new"
+
+
+@pytest.mark.parametrize(
+    ("action", "more"),
+    [
+        ("override", {}),
+        ("override", {"reason": "because-i-say-so"}),
+        ("override", {"reason": "closed-by-mistake"}),
+        ("resolve", {}),
+        ("data-problem", {"reason": "will-monitor"}),
+        ("snooze", {}),
+        ("snooze", {"span": "90d"}),
+        ("snooze", {"span": "1000y"}),
+        ("comment", {"note": "   "}),
+        ("comment", {"note": "x" * 2001}),
+        ("assign", {"to": "user/x"}),
+        ("clear", {}),
+        ("", {}),
+        ("reopen", {"reason": "closed-by-mistake"}),
+    ],
+)
+def test_what_does_not_fit_is_said_and_changes_nothing(site, alert, action, more):
+    answer = act(site, alert, action, **more)
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.text
+    assert site.alert(alert.id) == alert
+
+
+@pytest.mark.parametrize("version", ["", "x", "-1", "9" * 400, "²"])
+def test_a_form_without_a_version_changes_nothing(site, alert, version):
+    answer = site.post(f"/a/{alert.id}/act", action="claim", version=version)
+    assert answer.status_code in {409, 422}
+    assert site.alert(alert.id) == alert
+
+
+def test_of_two_who_act_at_once_one_wins_and_the_other_sees_it(site, alert):
+    assert act(site, alert, "override", reason="will-monitor").status_code == 303
+    site.sign_in("lead")
+    late = act(site, alert, "resolve", reason="dose-changed")
+    assert late.status_code == 409
+    assert "Nothing of yours was saved" in late.text
+    assert "pharmacist-developer" in late.text
+    assert site.alert(alert.id).state == "overridden"
+
+
+def test_a_reader_sees_and_cannot_act(site, alert):
+    site.sign_in("reader")
+    assert "<button" not in re.sub(
+        r'action="/logout".*?</form>', "", site.get(f"/a/{alert.id}").text, flags=re.DOTALL
+    )
+    assert act(site, alert, "claim").status_code == 403
+
+
+def test_the_list_shows_severity_in_words_patient_problem_result_and_owner(site):
+    site.see(
+        901,
+        recommendation(indicator="critical", summary="INR moves."),
+        patient="mrn-901",
+        labs=(inr(2.4),),
+    )
+    page = site.get("/work").text
+    row = next(part for part in page.split("<tr ") if "mrn-901" in part)
+    for words in ("Critical", "INR moves.", "2.4", "nobody yet", "Acknowledge"):
+        assert words in row
+
+
+def test_acting_from_the_list_comes_back_to_the_same_view(site, alert):
+    answer = act(
+        site,
+        alert,
+        "acknowledge",
+        **{"from": "work", "f_view": "open", "f_by": "patient", "f_patient": "mrn-1"},
+    )
+    place = answer.headers["location"]
+    assert place == f"/work?view=open&by=patient&done=acknowledge&alert={alert.id}#a{alert.id}"
+    assert site.get(place).status_code == 200
+
+
+def test_views_show_what_they_name(site, alert):
+    def shows(view):
+        return f'href="/a/{alert.id}"' in site.get(f"/work?view={view}").text
+
+    assert shows("todo")
+    assert shows("unassigned")
+    assert not shows("mine")
+    assert not shows("closed")
+    act(site, alert, "claim")
+    assert shows("mine")
+    assert not shows("unassigned")
+    act(site, site.alert(alert.id), "resolve", reason="dose-changed")
+    assert shows("closed")
+    assert not shows("open")
+
+
+def test_a_snoozed_alert_is_away_until_its_time(site, alert):
+    act(site, alert, "snooze", span="4h")
+    assert f'href="/a/{alert.id}"' not in site.get("/work").text
+    site.now = NOON + timedelta(hours=4, minutes=1)
+    site.sign_in("pharmacist")
+    assert f'href="/a/{alert.id}"' in site.get("/work").text
+
+
+def test_a_critical_alert_offers_a_day_at_most(site):
+    site.see(902, recommendation(indicator="critical"), patient="mrn-902")
+    critical = max(site.alerts(size=200), key=lambda row: row.id)
+    page = site.get(f"/a/{critical.id}").text
+    assert "24 hours" in page
+    assert "3 days" not in page
+    assert act(site, critical, "snooze", span="3d").status_code == 422
+
+
+def test_hostile_text_stays_text(site):
+    product = mk7()
+    import msgspec
+
+    evil = msgspec.structs.replace(
+        product, product=HOSTILE, record=HOSTILE[:40], source=(HOSTILE,), dose_note=HOSTILE
+    )
+    lab = msgspec.structs.replace(
+        inr(), reported=HOSTILE, source=(HOSTILE,), performer=HOSTILE, code=HOSTILE
+    )
+    said = recommendation(because=(evil, lab), summary=f"Summary {HOSTILE}")
+    said = msgspec.structs.replace(
+        said,
+        why=HOSTILE,
+        options=(HOSTILE,),
+        limits=HOSTILE,
+        missing=(HOSTILE,),
+        title=HOSTILE,
+        version=HOSTILE,
+    )
+    calm = site.get("/work").text
+    site.see(903, said, patient=HOSTILE, uses=(evil,), labs=(lab,))
+    alert = max(site.alerts(size=200), key=lambda row: row.id)
+    act(site, alert, "comment", note=HOSTILE.replace("\x00", ""))
+    for path in ("/work", "/work?by=patient", f"/a/{alert.id}"):
+        page = site.get(path)
+        assert page.status_code == 200
+        tags = _Tags(page.text).tags
+        assert len([tag for tag, _ in tags if tag == "script"]) == 1
+        assert [attrs.get("alt") for tag, attrs in tags if tag == "img"] == [""]
+        assert not [name for _, attrs in tags for name in attrs if name.startswith("on")]
+        assert "49" not in re.findall(r"&#34;(\d+)", page.text)
+        assert "\u202e" not in page.text
+        assert "\x00" not in page.text
+        assert "onerror=alert(1)&gt;" in page.text
+    assert "onerror" not in calm
+
+
+def test_no_address_holds_what_a_patient_is_called(site):
+    site.see(904, recommendation(), patient="mrn-904-secret")
+    page = site.get("/work").text
+    assert "mrn-904-secret" in page
+    addresses = [
+        value
+        for _, attrs in _Tags(page).tags
+        for name, value in attrs.items()
+        if name in {"href", "action"}
+    ]
+    assert not [address for address in addresses if "904-secret" in address]
+
+
+def test_looking_is_written_down(site, alert):
+    site.get(f"/a/{alert.id}")
+    table = models.audit
+    (told,) = site.wait_for(table, table.c.object == f"alert/{alert.id}", table.c.action == "view")
+    assert told.actor == "user/pharmacist-developer"
+
+
+def test_an_alert_without_its_evidence_is_still_shown(site, alert):
+    with site.record.database.writing() as connection:
+        connection.execute(models.evidence.delete())
+    page = site.get(f"/a/{alert.id}")
+    assert page.status_code == 200
+    assert "not kept any more" in page.text
+    assert site.get("/work").status_code == 200
+
+
+def test_a_store_that_does_not_answer_is_said_on_a_page(site, monkeypatch):
+    from rules.errors import Unavailable
+
+    def down(*_, **__):
+        raise Unavailable("down")
+
+    monkeypatch.setattr("service.dashboard.desk.session_of", down)
+    answer = site.get("/work")
+    assert answer.status_code == 503
+    assert "The record does not answer" in answer.text
