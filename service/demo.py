@@ -6,9 +6,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -25,6 +27,8 @@ from service.settings import Settings
 if TYPE_CHECKING:
     import socket
 
+    from fastapi import FastAPI
+
 # The examples are told as of this day, so that "a week ago" stays a week ago.
 TOLD_ON: Final = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 _STYLES: Final = {"critical": "red", "warning": "yellow", "info": "cyan"}
@@ -37,11 +41,13 @@ def run_demo(*, port: int, once: bool, engine: str | None) -> None:
     Raises:
         DekacardError: the service does not come up, or a hook does not answer.
     """
-    settings = Settings.read(host="127.0.0.1", port=port, engine=engine, dev=True)
     console = Console(highlight=False)
-    listening = listen(settings.host, settings.port)
-    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    with _running(settings, listening):
+    with ExitStack() as cleared:
+        kept = {} if once else _kept_in(Path(cleared.enter_context(TemporaryDirectory())))
+        settings = Settings.read(host="127.0.0.1", port=port, engine=engine, dev=True, **kept)
+        listening = listen(settings.host, settings.port)
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        application = cleared.enter_context(_running(settings, listening))
         console.print(f"dekacard answers CDS Hooks at [bold]{address}/cds-services[/]")
         _wait_for(address)
         for title, body in demo_calls():
@@ -51,6 +57,10 @@ def run_demo(*, port: int, once: bool, engine: str | None) -> None:
             "Rules marked draft are not signed by a named clinician."
         )
         if not once:
+            _fill(application)
+            console.print(
+                f"The pharmacist's worklist, with an invented year: [bold]{address}/work[/]"
+            )
             console.print(f"Still serving at {address}; stop with Ctrl-C.")
             _until_interrupted()
 
@@ -64,8 +74,27 @@ def demo_calls() -> Iterator[tuple[str, dict[str, Any]]]:
             yield told["title"], told["request"]
 
 
+def _kept_in(folder: Path) -> dict[str, Any]:
+    """Settings of a record that lasts as long as the demo."""
+    return {
+        "store_url": f"sqlite:///{folder}/record.db",
+        "spool_dir": folder / "spool",
+        "keyring": folder / "keys.json",
+    }
+
+
+def _fill(application: FastAPI) -> None:
+    """Give the worklist something to show: a year of invented patients, really reviewed."""
+    from service.dashboard.demo_year import fill_year, settle_year, wait_for_store
+
+    record, engine = application.state.recorder, application.state.engine
+    visits = fill_year(record, engine, TOLD_ON)
+    wait_for_store(record, visits)
+    settle_year(record, engine, TOLD_ON)
+
+
 @contextmanager
-def _running(settings: Settings, listening: socket.socket) -> Iterator[None]:
+def _running(settings: Settings, listening: socket.socket) -> Iterator[FastAPI]:
     import uvicorn
 
     from service.app import create_app
@@ -76,7 +105,7 @@ def _running(settings: Settings, listening: socket.socket) -> Iterator[None]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
-        yield
+        yield application
     finally:
         server.should_exit = True
         thread.join(timeout=10)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from service.identity_cli import set_password
+
 if TYPE_CHECKING:
     from rules.engine import Engine
     from service.alerts.database import Database
@@ -51,6 +53,7 @@ def install(app: typer.Typer) -> None:
     """Add the commands of the record to the main command."""
     app.add_typer(db_app, name="db")
     app.add_typer(audit_app, name="audit")
+    users_app.command("password")(set_password)
     app.add_typer(users_app, name="users")
     app.command("backup")(backup)
     app.command("restore")(restore)
