@@ -200,12 +200,11 @@ class Drainer:
         """Files whose writer is gone and whose lines are all in the store, after the time they are kept."""
         positions = self._known_positions()
         for path in segments(self._folder):
+            if has_writer(path):
+                continue  # asked first: whatever a writer added before it died is in the size below
             state = path.stat()
-            if (
-                time.time() - state.st_mtime >= self._keep
-                and positions.get(path.name, 0) >= state.st_size
-                and not has_writer(path)
-            ):
+            old = time.time() - state.st_mtime >= self._keep
+            if old and positions.get(path.name, 0) >= state.st_size:
                 path.unlink()
                 self._database.write(partial(_forget, segment=path.name))
                 positions.pop(path.name, None)
