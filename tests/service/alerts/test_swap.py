@@ -133,7 +133,8 @@ def test_modules_of_packs_that_nobody_uses_are_forgotten(tmp_path):
             sys.modules[f"dekacard_pack_st_elsewhere_{digest[:16]}{name}"] = types.ModuleType("x")
     shelf = EngineShelf(Lent(FakePack(tmp_path, "a" * 64)), trials=lambda _: [])
     shelf.reload(lambda: Lent(FakePack(tmp_path, "b" * 64), digest="two"))
-    left = {name for name in sys.modules if name.startswith("dekacard_pack_st_elsewhere_")}
+    ours = ("dekacard_pack_st_elsewhere_" + "a" * 16, "dekacard_pack_st_elsewhere_" + "b" * 16)
+    left = {name for name in sys.modules if name.startswith(ours)}
     assert left == {f"dekacard_pack_st_elsewhere_{'b' * 16}{end}" for end in ("", ".rules")}
     for name in left:
         del sys.modules[name]
