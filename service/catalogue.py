@@ -18,7 +18,6 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from rules.engine import MatcherName
-    from rules.knowledge import CardModel
 
 
 def _open(further: Iterable[Path] = ()) -> tuple[Settings, Rulebook]:
@@ -75,59 +74,28 @@ def _row(book: Rulebook, name: str) -> dict[str, Any]:
 
 
 def print_rule(name: str) -> None:
-    """One rule: what it is for, what it says, which numbers and sources it rests on.
+    """One rule in full, as in the reference page: conditions, numbers, sources, an example of its card.
 
     Raises:
         KnowledgeError: there is no such rule.
     """
-    settings, book = _open()
+    _, book = _open()
     card = book.cards.get(name)
     if card is None:
         near = [known for known in sorted(book.cards) if name.split("-", maxsplit=1)[0] in known]
         raise KnowledgeError(
             f"there is no rule {name!r}.", remedy=f"Similar: {', '.join(near) or 'none'}."
         )
-    console = Console(highlight=False)
-    console.print(f"[bold]{escape(name)}[/]  version {card.version}, topic {card.topic_code}")
-    for title, words in _card_lines(card):
-        console.print(f"[bold]{title}[/]  {escape(words)}")
-    day = datetime.now(UTC).date()
-    from rules.conclusions import Concluder
+    if name not in book.rules:
+        raise KnowledgeError(f"rule {name!r} is retired: {book.retired.get(name, '')}")
+    from rich.markdown import Markdown
 
-    rule = book.rules.get(name)
-    for parameter in sorted(Concluder(book).consults(rule)) if rule else []:
-        held = book.parameters[parameter].in_force(parameter, day, settings.profile)
-        told = (
-            "not in force"
-            if held is None
-            else f"{held.value} {held.unit} since {held.since}, {held.cite or held.basis}"
-        )
-        console.print(f"[bold]Number[/]  {escape(f'{parameter}: {told}')}")
-    for key in card.cites:
-        console.print(
-            f"[bold]Source[/]  {escape(f'{book.citations[key].label} {book.citations[key].address}')}"
-        )
-    if rule is not None:
-        console.print(f"[bold]Written in[/]  {escape(rule.where)}")
+    from service.rule_entries import Catalogue
+    from service.rules_page import entry_lines
 
-
-def _card_lines(card: CardModel) -> Iterable[tuple[str, str]]:
-    yield "For", card.intent
-    for line in card.indicator:
-        yield "Urgency", f"{line.is_} when {line.when}" if line.when else line.is_
-    yield "Says", card.summary
-    yield "Why", card.why
-    for option in card.options:
-        yield "Option", option
-    yield "Certainty", card.certainty
-    yield "Limits", card.limits
-    yield "Population", card.population
-    yield "Missing data", card.missing_data
-    for choice in card.yields_to:
-        yield "Gives way to", choice.rule
-    for words in card.not_implemented:
-        yield "Not implemented", words
-    yield "Reviewed", card.reviewed or f"not yet; due {card.review_due.isoformat()}"
+    console = Console(highlight=False, soft_wrap=True)
+    text = "\n".join([f"# {name}", "", *entry_lines(Catalogue(book).entry(name))])
+    console.print(Markdown(text) if console.is_terminal else text, markup=False)
 
 
 def check_packs(further: tuple[Path, ...], engine: MatcherName | None) -> bool:

@@ -19,7 +19,9 @@ from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
 from rules import errors
+from rules.rulebook import load_rulebook
 from service.cli import Exit, app
+from service.rules_page import claims_page, rules_page
 from service.settings import PREFIX, Settings
 
 HERE = Path(__file__).parent
@@ -58,6 +60,9 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield HERE / "cli.md", command_page()
     yield HERE / "settings.md", settings_page()
     yield HERE / "errors.md", errors_page()
+    rulebook = load_rulebook()
+    yield HERE / "rules.md", rules_page(rulebook)
+    yield HERE / "claims.md", claims_page(rulebook)
 
 
 def command_page() -> str:
@@ -146,7 +151,9 @@ def example() -> str:
     result = CliRunner().invoke(app, ["explain", str(EXAMPLE), "--json", "--as-of", AS_OF])
     told = json.loads(result.stdout)
     told["provenance"]["software"] = "0.0.0"
-    told["provenance"]["packs"] = dict.fromkeys(told["provenance"]["packs"], "2026.11.1+0000000000000000")
+    told["provenance"]["packs"] = dict.fromkeys(
+        told["provenance"]["packs"], "2026.11.1+0000000000000000"
+    )
     return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
 
 
