@@ -15,6 +15,7 @@ from service.cds_hooks.client_profile import ClientProfile, FhirServer, RuleMode
 from service.cds_hooks.clients import Client
 from service.cds_hooks.discovery import SERVICES, discovery_document
 from service.cds_hooks.proposing import proposer
+from service.cds_hooks.repeats import ShownCards
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -57,10 +58,11 @@ class Parts:
         self.fetch: Fetch | None = fetcher.complete if fetcher else None
         self.services = SERVICES
         self.discovery = discovery_document(engine.rulebook.vocabulary, SERVICES)
-        self.discovery_needs_token = False
+        self.discovery_needs_token = settings.discovery_needs_token
         self.software = software_version()
         self.cards = CardWriter(engine.rulebook, max_cards=settings.max_cards)
         self._keyring = keyring
+        self.shown = ShownCards(gatekeeper.jti_store, keyring) if gatekeeper else None
         self._developer = _developer(settings)
         self._may_speak: dict[tuple[str, str], tuple[str, ...]] = {}
         self._mode_board = modes
@@ -117,13 +119,19 @@ class Parts:
         return name
 
     def circumstances(
-        self, call: HookCall, client: Client, review: Review, name_card: NameCard
+        self,
+        call: HookCall,
+        client: Client,
+        review: Review,
+        name_card: NameCard,
+        already_shown: frozenset[tuple[str, str]] = frozenset(),
     ) -> Circumstances:
         """What the card writer needs to know of a call."""
         profile = client.profile
         return Circumstances(
             style=profile.cards,
             name_card=name_card,
+            already_shown=already_shown,
             modes=self.modes(profile),
             propose=proposer(
                 self.engine.rulebook.vocabulary,

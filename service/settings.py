@@ -61,6 +61,10 @@ class Settings(BaseSettings):
         default="sqlite:///dekacard-jti.sqlite",
         description="Store of tokens already used (SQLite or PostgreSQL).",
     )
+    discovery_needs_token: bool = Field(
+        default=False,
+        description="Whether GET /cds-services wants a token as well; most clients send none there.",
+    )
     dev: bool = Field(
         default=False, description="Serve without client profiles, on a loopback address only."
     )

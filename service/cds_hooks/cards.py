@@ -36,12 +36,14 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     ``name_card`` gives the uuid of a card from (rule, subject): the same problem in the same event keeps it,
     so that feedback finds its call. ``modes`` says how far each rule reaches (only ``live`` ones become
     cards), ``propose`` turns a proposed action into actions with FHIR drafts (none where the client cannot use it).
+    ``already_shown`` holds (rule, subject) of what this user has just been shown and need not be shown again.
     """
 
     style: CardStyle
     name_card: NameCard
     modes: Mapping[str, str]
     propose: Propose
+    already_shown: frozenset[tuple[str, str]] = frozenset()
 
 
 class CardWriter:
@@ -57,7 +59,12 @@ class CardWriter:
     def write(self, review: Review, where: Circumstances) -> list[IssuedCard]:
         """The cards of one answer, most urgent first; gaps and failures come last, as cards of their own."""
         assessment = review.assessment
-        spoken = [one for one in assessment.recommendations if where.modes.get(one.rule) == "live"]
+        spoken = [
+            one
+            for one in assessment.recommendations
+            if where.modes.get(one.rule) == "live"
+            and (one.rule, one.about) not in where.already_shown
+        ]
         shown, folded = _fold(spoken, self._max_cards)
         profile = review.facts.context.profile
         cards = [self._recommendation(one, where, profile) for one in shown]

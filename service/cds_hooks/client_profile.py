@@ -175,7 +175,11 @@ class RuleModes(_Part):
 
 
 class ClientProfile(_Part):
-    """One EHR client. ``deadline_ms`` bounds a whole call; ``units`` maps a measure to the unit shown."""
+    """One EHR client. ``deadline_ms`` bounds a whole call.
+
+    With ``drop_repeats_between_select_and_sign`` a card that order-select has just shown the same user about the
+    same unchanged draft is not shown again at order-sign.
+    """
 
     id: Slug
     title: Text
@@ -186,13 +190,11 @@ class ClientProfile(_Part):
     hooks: tuple[Hook, ...] = ()
     prefetch: dict[PrefetchKey, Prefetch] = Field(default_factory=dict)
     cards: CardStyle = CardStyle()
-    units: dict[Text, Text] = Field(default_factory=dict)
     zone: str = "UTC"
     deadline_ms: Annotated[int, Field(ge=50, le=2_000)] = 500
     profile: Text | None = None
     verbosity: Literal["standard", "education"] = "standard"
     drop_repeats_between_select_and_sign: bool = False
-    record_key: SecretSource | None = None
 
     @checks("zone")
     @classmethod

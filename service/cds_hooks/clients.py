@@ -130,8 +130,7 @@ def read_profile(file: Path) -> ClientProfile:
         raise ProfileRefused(
             "trust: is missing.", where=str(file), remedy="State issuers and keys."
         )
-    for source in (profile.trust.jwks_from, profile.record_key):
-        _read_secret(source, file)
+    _read_secret(profile.trust.jwks_from, file)
     return profile
 
 

@@ -33,6 +33,13 @@ class JtiStore(Protocol):
             Unavailable: the store does not answer.
         """
 
+    def was_used(self, issuer: str, jti: str, *, now: float) -> bool:
+        """Whether ``first_use`` has seen it and it has not expired; nothing is remembered by asking.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+
     def close(self) -> None:
         """Give the connection back."""
 
@@ -78,6 +85,20 @@ class SqliteJtiStore:
                     (_digest(issuer, jti), expires),
                 )
                 return cursor.rowcount == 1
+        except sqlite3.Error as error:
+            raise Unavailable(
+                f"the store of used tokens does not answer: {type(error).__name__}"
+            ) from None
+
+    def was_used(self, issuer: str, jti: str, *, now: float) -> bool:
+        """See JtiStore."""
+        try:
+            with self._lock:
+                found = self._open().execute(
+                    "SELECT 1 FROM used_token WHERE token = ? AND expires >= ?",
+                    (_digest(issuer, jti), now),
+                )
+                return found.fetchone() is not None
         except sqlite3.Error as error:
             raise Unavailable(
                 f"the store of used tokens does not answer: {type(error).__name__}"
@@ -133,6 +154,23 @@ class PostgresJtiStore:
                     {"token": _digest(issuer, jti), "expires": expires},
                 )
                 return result.rowcount == 1
+        except SQLAlchemyError as error:
+            raise Unavailable(
+                f"the store of used tokens does not answer: {type(error).__name__}"
+            ) from None
+
+    def was_used(self, issuer: str, jti: str, *, now: float) -> bool:
+        """See JtiStore."""
+        from sqlalchemy import text
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with self._open().connect() as connection:
+                found = connection.execute(
+                    text("SELECT 1 FROM used_token WHERE token = :token AND expires >= :now"),
+                    {"token": _digest(issuer, jti), "now": now},
+                )
+                return found.first() is not None
         except SQLAlchemyError as error:
             raise Unavailable(
                 f"the store of used tokens does not answer: {type(error).__name__}"

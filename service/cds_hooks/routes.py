@@ -12,6 +12,7 @@ import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from fhir_adapter.medications import REQUESTS, STATEMENTS
 from rules.errors import EngineError, RequestError
 from service.cds_hooks.contexts import HookCall, read_hook_call
 from service.cds_hooks.prefetch import Supply, supply_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 JSON: Final = "application/json"
 _CONTENT_TYPES: Final = frozenset({"", JSON, "application/fhir+json", "application/json+fhir"})
+_MEDICATIONS: Final = STATEMENTS | REQUESTS
 _UTF8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
@@ -116,7 +118,9 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
             )
         raise
     name_card = parts.card_names(tenant, call.patient_id, call.hook_instance, service.id)
-    cards = parts.cards.write(done, parts.circumstances(call, client, done, name_card))
+    repeats = _repeats(parts, call, client, done, now)
+    cards = parts.cards.write(done, parts.circumstances(call, client, done, name_card, repeats))
+    _remember_shown(parts, call, client, done, cards, now, started)
     if supply.late:
         cards.append(parts.cards.incomplete(supply.late, name_card))
     if parts.recorder is not None:
@@ -128,7 +132,7 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
             gap_cards=done.gap_cards,
             may_speak=parts.may_speak(call.hook, case.verbosity),
         )
-    return Response(orjson.dumps(_response(parts, done, cards, client)), media_type=JSON)
+    return Response(orjson.dumps(_response(parts, done, cards, client, repeats)), media_type=JSON)
 
 
 async def _complete(
@@ -142,8 +146,10 @@ async def _complete(
 
 
 def _refuse_without_medications(call: HookCall, supply: Supply) -> None:
-    """412 only when no medication source at all could be had; drafts count as one."""
+    """412 only when nothing at all is known of medications; drafts and one page of a list are something."""
     if call.drafts or not {"medication-statements", "medication-requests"} <= supply.unread.keys():
+        return
+    if any(one.get("resourceType") in _MEDICATIONS for one in supply.resources):
         return
     raise RequestError(
         "No list of medications could be had, so nothing can be said about this patient.",
@@ -153,8 +159,41 @@ def _refuse_without_medications(call: HookCall, supply: Supply) -> None:
     )
 
 
+def _repeats(
+    parts: Parts, call: HookCall, client: Client, done: Review, now: datetime
+) -> frozenset[tuple[str, str]]:
+    """What order-sign need not show again, where the client asks for that."""
+    wanted = client.profile.drop_repeats_between_select_and_sign
+    if parts.shown is None or call.hook != "order-sign" or not wanted:
+        return frozenset()
+    spoken = done.assessment.recommendations
+    return parts.shown.repeated(call, client.profile.id, spoken, now.timestamp())
+
+
+def _remember_shown(
+    parts: Parts,
+    call: HookCall,
+    client: Client,
+    done: Review,
+    cards: list[IssuedCard],
+    now: datetime,
+    started: float,
+) -> None:
+    """Note what order-select shows; an answer past its deadline may never have been seen, and is not noted."""
+    wanted = client.profile.drop_repeats_between_select_and_sign
+    in_time = (time.perf_counter() - started) * 1000 < client.profile.deadline_ms
+    if parts.shown is None or call.hook != "order-select" or not wanted or not in_time:
+        return
+    spoken = done.assessment.recommendations
+    parts.shown.remember(call, client.profile.id, spoken, cards, now.timestamp())
+
+
 def _response(
-    parts: Parts, done: Review, cards: list[IssuedCard], client: Client
+    parts: Parts,
+    done: Review,
+    cards: list[IssuedCard],
+    client: Client,
+    repeats: frozenset[tuple[str, str]],
 ) -> dict[str, Any]:
     """The answer with what the cards leave out: every rule that spoke, every gap, mode and knowledge."""
     assessment = done.assessment
@@ -176,6 +215,7 @@ def _response(
     ]  # fmt: skip
     failures = [failure.rule for failure in assessment.failures]
     silent = [{"rule": one.rule, "reason": one.reason} for one in assessment.suppressed]
+    silent += [{"rule": rule, "reason": "shown at order-select"} for rule, _ in sorted(repeats)]
     lists = {"rules": fired, "suppressed": silent, "gaps": gaps, "failures": failures}
     report |= {name: value for name, value in lists.items() if value}
     return {"cards": [card.body for card in cards], "extension": {"org.dekacard.review": report}}

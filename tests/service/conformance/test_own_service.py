@@ -13,6 +13,7 @@ import httpx2
 import pytest
 import uvicorn
 import yaml
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -41,6 +42,16 @@ class House:
     def __init__(self, base, key, ehr, key_file, app):
         self.base, self.key, self.ehr, self.key_file, self.app = base, key, ehr, key_file, app
         self.client = httpx2.Client(trust_env=False, timeout=20)
+
+    def other_worker(self, **changed):
+        """The same service with other settings, in process; it keeps a record of its own."""
+        settings = self.app.state.settings
+        folder = settings.spool_dir.parent / uuid.uuid4().hex
+        store, keys = f"sqlite:///{folder}/record.sqlite", folder / "keys.json"
+        folder.mkdir()
+        prepare_record(store, folder / "spool", keys)
+        own = {"store_url": store, "spool_dir": folder / "spool", "keyring": keys}
+        return TestClient(create_app(settings.model_copy(update=own | changed)))
 
     def token(self, path, **changes):
         return mint_token(
@@ -203,11 +214,12 @@ def test_the_order_of_a_search_does_not_matter(house):
 
 
 @pytest.mark.requirement("C9")
-def test_discovery_may_want_a_token(house, monkeypatch):
+def test_discovery_may_want_a_token(house):
     assert house.send("GET", "/cds-services", token="").status_code == 200
-    monkeypatch.setattr(house.app.state.parts, "discovery_needs_token", True)
-    assert house.send("GET", "/cds-services", token="").status_code == 401
-    assert house.send("GET", "/cds-services").status_code == 200
+    with house.other_worker(discovery_needs_token=True) as guarded:
+        assert guarded.get("/cds-services").status_code == 401
+        token = {"authorization": f"Bearer {house.token('/cds-services')}"}
+        assert guarded.get("/cds-services", headers=token).status_code == 200
 
 
 @pytest.mark.requirement("C15")
@@ -274,6 +286,34 @@ def test_with_half_of_the_medications_the_answer_says_which_half_is_missing(hous
     gaps = answer.json()["extension"]["org.dekacard.review"]["gaps"]
     assert "medication-statements" in {gap["source"] for gap in gaps}
     assert answer.json()["cards"]  # a VKA is there: the missing half is said aloud
+
+
+@pytest.mark.requirement("C30")
+@pytest.mark.parametrize("kind", ["MedicationStatement", "MedicationRequest"])
+def test_one_page_of_each_medication_list_is_evaluated_and_named_as_incomplete(house, kind):
+    body = house.body()
+    for key in ("medicationStatements", "medicationRequests"):
+        body["prefetch"][key] = {"resourceType": "Bundle", "type": "searchset"} | body["prefetch"][
+            key
+        ]
+        body["prefetch"][key]["total"] = 99
+    answer = house.call(VIEW, body)
+    assert answer.status_code == 200
+    assert rules(answer) == rules(house.call(VIEW, house.body())) != []
+    report = answer.json()["extension"]["org.dekacard.review"]
+    told = {gap["source"]: gap["says"] for gap in report["gaps"]}
+    for source in ("medication-statements", "medication-requests"):
+        assert "first page" in told[source]
+    # One resource of either list is something; an empty first page is nothing
+    for key, value in body["prefetch"].items():
+        if key.startswith("medication"):
+            kept = [e for e in value["entry"] if e["resource"]["resourceType"] == kind][:1]
+            value["entry"] = kept
+    assert house.call(VIEW, body).status_code == 200
+    for key, value in body["prefetch"].items():
+        if key.startswith("medication"):
+            value["entry"] = []
+    assert house.call(VIEW, body).status_code == 412
 
 
 @pytest.mark.requirement("C37")

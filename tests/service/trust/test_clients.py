@@ -107,7 +107,8 @@ def test_a_member_that_stands_twice_is_refused(folder):
 
 
 def test_a_refusal_never_shows_a_secret(folder):
-    write(folder, record_key={"file": "x", "env": "Y", "value": "canary-secret"})
+    source = {"file": "x", "env": "Y", "value": "canary-secret"}
+    write(folder, trust__jwks=None, trust__jwks_from=source)
     with pytest.raises(ProfileRefused) as caught:
         ClientRegistry.load(folder)
     assert "canary-secret" not in str(caught.value)
@@ -115,13 +116,14 @@ def test_a_refusal_never_shows_a_secret(folder):
 
 def test_secrets_come_from_files_beside_the_profile_or_the_environment(folder, monkeypatch):
     (folder / "key.bin").write_bytes(b"0123456789abcdef")
-    write(folder, record_key={"file": "key.bin"})
+    write(folder, trust__jwks=None, trust__jwks_from={"file": "key.bin"})
     registry = ClientRegistry.load(folder)
     profile = registry.by_id("example")
-    assert registry.secret(profile, profile.record_key) == b"0123456789abcdef"
+    source = profile.trust.jwks_from
+    assert registry.secret(profile, source) == b"0123456789abcdef"
     (folder / "key.bin").write_bytes(b" \n")
     with pytest.raises(ProfileRefused, match="empty"):
-        registry.secret(profile, profile.record_key)
+        registry.secret(profile, source)
 
 
 def test_two_profiles_may_not_claim_one_caller(folder):
