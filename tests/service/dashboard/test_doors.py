@@ -23,6 +23,7 @@ ROUTES = {
     ("POST", "/logout"): "signed-in",
     ("GET", "/work"): "see-alerts",
     ("GET", "/a/{number:int}"): "see-alerts",
+    ("GET", "/p/{patient}"): "see-alerts",
     ("POST", "/a/{number:int}/act"): "triage",
 }
 ELSEWHERE = (
@@ -86,6 +87,7 @@ def test_the_other_client_is_not_there(site):
     (theirs,) = site.alerts("mercy")
     assert site.get(f"/a/{theirs.id}").status_code == 404
     assert site.post(f"/a/{theirs.id}/act", action="claim", version="1").status_code == 404
+    assert site.get(f"/p/{theirs.patient}").status_code == 404
     assert site.alert(theirs.id, "mercy").assignee == ""
     assert site.sign_in("pharmacist", "mercy").get(f"/a/{theirs.id}").status_code == 200
 

@@ -1,0 +1,263 @@
+"""Results and doses of one patient on one true-time axis, as numbers for SVG.
+
+Sittig et al. (doi:10.1093/jamia/ocv013) list what a clinical graph must have: a title with the patient, both axes
+named with units, equal days equally wide, the newest on the right, every value readable, reference limits shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, timedelta
+from functools import lru_cache
+from importlib.resources import files
+from typing import Final
+
+import msgspec
+import yaml
+
+from rules.facts import FactSet, LabResult, MedicationUse
+from service.dashboard.casebook import series
+
+WIDTH: Final = 960
+LEFT: Final = 64
+RIGHT: Final = 24
+_HIGH: Final = 96  # of a panel with results
+_LOW: Final = 64  # of a panel with courses
+_TOP: Final = 22  # above a panel, for its title
+_FOOT: Final = 30
+_LONGEST: Final = 3_653  # days; what is older stands in the table
+_MONTHS_APART: Final = ((100, 1), (400, 2), (1_200, 6), (99_999, 12))
+
+
+class Dot(msgspec.Struct, frozen=True, kw_only=True):
+    """One result in its place, with words for whoever points at it."""
+
+    x: float
+    y: float
+    words: str
+    label: str = ""
+
+
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
+    """One course in its place; ``known`` is false where its dose is not."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    words: str
+    known: bool
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True):
+    """A horizontal line: a step of the axis, or a limit with words."""
+
+    y: float
+    words: str
+
+
+class Panel(msgspec.Struct, frozen=True, kw_only=True):
+    """One measure or one class over time."""
+
+    title: str
+    top: float
+    height: float
+    steps: tuple[Level, ...]
+    limits: tuple[Level, ...] = ()
+    dots: tuple[Dot, ...] = ()
+    bars: tuple[Bar, ...] = ()
+    note: str = ""
+
+    @property
+    def line(self) -> str:
+        """The ``points`` of the line through the results."""
+        return " ".join(f"{dot.x:.1f},{dot.y:.1f}" for dot in self.dots)
+
+
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole plot."""
+
+    start: date
+    end: date
+    height: float
+    panels: tuple[Panel, ...]
+    months: tuple[tuple[float, str], ...]
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which panels and windows there are (timeline.yaml)."""
+
+    results: tuple[str, ...]
+    courses: dict[str, str]
+    windows: dict[str, int]
+    window_titles: dict[str, str]
+
+
+@lru_cache(maxsize=1)
+def wanted() -> Wanted:
+    """What timeline.yaml asks for."""
+    text = (files("service.dashboard") / "timeline.yaml").read_text(encoding="utf-8")
+    return msgspec.convert(yaml.safe_load(text), Wanted)
+
+
+class Drawing:
+    """Places facts on the axis from ``start`` to ``end``."""
+
+    def __init__(
+        self,
+        start: date,
+        end: date,
+        *,
+        title: Callable[[str], str],
+        amount: Callable[[float, str], str],
+    ) -> None:
+        self.start, self.end = start, end
+        self._title, self._amount = title, amount
+        self._days = max(1, (end - start).days)
+
+    def draw(self, facts: FactSet) -> Timeline:
+        """Every panel for which there is something to show."""
+        panels: list[Panel] = []
+        top = 0.0
+        for measure in wanted().results:
+            panel = self._results(facts, measure, top + _TOP)
+            if panel is not None:
+                panels.append(panel)
+                top += _TOP + _HIGH
+        for kind, name in wanted().courses.items():
+            panel = self._courses(facts, kind, name, top + _TOP)
+            if panel is not None:
+                panels.append(panel)
+                top += _TOP + _LOW
+        return Timeline(
+            start=self.start,
+            end=self.end,
+            height=top + _FOOT,
+            panels=tuple(panels),
+            months=tuple(self._months()),
+        )
+
+    def x(self, day: date) -> float:
+        """The place of a day: equal spans of time are equally wide."""
+        return LEFT + (day - self.start).days / self._days * (WIDTH - LEFT - RIGHT)
+
+    def _results(self, facts: FactSet, measure: str, top: float) -> Panel | None:
+        labs = [
+            lab
+            for lab in series(facts.labs, measure)
+            if lab.taken and self.start <= lab.taken <= self.end
+        ]
+        if not labs:
+            return None
+        limits = dict(_limits(facts, labs[-1]))
+        values = [lab.value or 0.0 for lab in labs]
+        scale = _Scale([*values, *limits.values()], top, _HIGH)
+        return Panel(
+            title=self._name(measure, labs[-1].unit), top=top, height=_HIGH, steps=scale.steps(),
+            limits=tuple(Level(y=scale.y(value), words=f"{words} {value:g}") for words, value in limits.items()),
+            dots=tuple(
+                Dot(
+                    x=self.x(lab.taken or self.end), y=scale.y(lab.value or 0.0),
+                    words=f"{lab.taken}: {lab.comparator}{lab.reported or lab.value}",
+                    label=f"{lab.comparator}{lab.value:g}" if lab is labs[-1] else "",
+                )
+                for lab in labs
+            ),
+            note="" if limits else "no reference limit was supplied",
+        )  # fmt: skip
+
+    def _courses(self, facts: FactSet, kind: str, name: str, top: float) -> Panel | None:
+        uses = [
+            use for use in facts.uses
+            if kind in use.classes and use.taking != "no" and (use.end or self.end) >= self.start and (use.start or self.start) <= self.end
+        ]  # fmt: skip
+        if not uses:
+            return None
+        units = sorted({use.unit for use in uses if use.dose_known})
+        unit = units[0] if units else ""
+        known = [
+            use.daily
+            for use in uses
+            if use.daily is not None and use.dose_known and use.unit == unit
+        ]
+        scale = _Scale([0.0, *known] if known else [0.0, 1.0], top, _LOW)
+        return Panel(
+            title=f"{name}, {self._amount(0, f'{unit}/d').removeprefix('0 ')}" if unit else f"{name}, dose not known",
+            top=top, height=_LOW, steps=scale.steps() if known else (),
+            bars=tuple(self._bar(use, unit, scale, top) for use in uses),
+        )  # fmt: skip
+
+    def _bar(self, use: MedicationUse, unit: str, scale: _Scale, top: float) -> Bar:
+        start, end = max(use.start or self.start, self.start), min(use.end or self.end, self.end)
+        is_known = use.dose_known and use.unit == unit and use.daily is not None
+        y = scale.y(use.daily or 0.0) if is_known else top + _LOW / 2
+        dose = self._amount(use.daily or 0.0, f"{use.unit}/d") if is_known else "dose not known"
+        since = f"since {use.start}" if use.start else "start not recorded"
+        return Bar(
+            x=self.x(start), y=y, width=max(2.0, self.x(end) - self.x(start)), height=max(2.0, top + _LOW - y),
+            words=f"{self._title(use.ingredient)}, {dose}, {since}" + (f" until {use.end}" if use.end else ""),
+            known=is_known,
+        )  # fmt: skip
+
+    def _name(self, measure: str, unit: str) -> str:
+        words = self._amount(0, unit).removeprefix("0").strip() if unit else ""
+        return f"{self._title(measure)}, {words or 'ratio'}"
+
+    def _months(self) -> Iterable[tuple[float, str]]:
+        apart = next(months for days, months in _MONTHS_APART if self._days <= days)
+        for number in range(
+            self.start.year * 12 + self.start.month, self.end.year * 12 + self.end.month
+        ):
+            if number % apart == 0:
+                day = date(number // 12, number % 12 + 1, 1)
+                yield self.x(day), f"{day:%b %Y}"
+
+
+def window_start(facts: FactSet, end: date, window: str) -> date:
+    """The first day of a window; ``all`` begins with the oldest result or course."""
+    if window in wanted().windows:
+        return end - timedelta(days=wanted().windows[window])
+    days = [lab.taken for lab in facts.labs if lab.taken] + [
+        use.start for use in facts.uses if use.start
+    ]
+    oldest = min([day for day in days if day < end], default=end - timedelta(days=30))
+    return max(oldest - timedelta(days=7), end - timedelta(days=_LONGEST))
+
+
+class _Scale:
+    """A value axis with a few round steps."""
+
+    def __init__(self, values: Sequence[float], top: float, height: float) -> None:
+        low, high = min(values), max(values)
+        spread = (high - low) or abs(high) or 1.0
+        rough = spread / 3
+        power = 10.0 ** math.floor(math.log10(rough))
+        self._step: float = next(
+            power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough
+        )
+        self._low = math.floor(low / self._step) * self._step
+        self._high = max(math.ceil(high / self._step) * self._step, self._low + self._step)
+        self._top, self._height = top, height
+
+    def y(self, value: float) -> float:
+        """The place of a value."""
+        return self._top + self._height * (1 - (value - self._low) / (self._high - self._low))
+
+    def steps(self) -> tuple[Level, ...]:
+        """The steps of the axis with their numbers."""
+        count = round((self._high - self._low) / self._step)
+        values = [self._low + self._step * place for place in range(count + 1)]
+        return tuple(Level(y=self.y(value), words=f"{value:,.10g}") for value in values)
+
+
+def _limits(facts: FactSet, newest: LabResult) -> Iterable[tuple[str, float]]:
+    """Limits that the record states for this patient; none are made up."""
+    for goal in facts.goals:
+        if goal.measure == newest.measure:
+            if goal.low is not None:
+                yield "target from", goal.low
+            if goal.high is not None:
+                yield "target to", goal.high
+    if newest.reference_high is not None:
+        yield "laboratory's upper limit", newest.reference_high
