@@ -100,16 +100,17 @@ class CardWriter:
     def _recommendation(
         self, one: Recommendation, where: Circumstances, profile: str
     ) -> IssuedCard:
+        name = where.name_card(one.rule, one.about)
+        offered = list(self._suggestions(one, where, name)) if where.style.suggestions else []
+        suggestions = [choice for choice in offered if not isinstance(choice, str)]
+        by_hand = [choice for choice in offered if isinstance(choice, str)]
         card: Card = {
-            "uuid": where.name_card(one.rule, one.about),
+            "uuid": name,
             "summary": short_summary(one.summary),
             "indicator": one.indicator,
-            "detail": self._details.write(one, profile=profile),
+            "detail": self._details.write(one, profile=profile, by_hand=by_hand),
             "source": self._source(one, where.style),
         }
-        suggestions = (
-            list(self._suggestions(one, where, card["uuid"])) if where.style.suggestions else []
-        )
         if suggestions:
             card["suggestions"] = suggestions
             card["selectionBehavior"] = where.style.selection_behavior
@@ -145,18 +146,21 @@ class CardWriter:
 
     def _suggestions(
         self, one: Recommendation, where: Circumstances, card: str
-    ) -> Iterator[Suggestion]:
+    ) -> Iterator[Suggestion | str]:
+        """Choices; in words where a client of one action for each would let half of a choice be taken."""
         card_id = uuid.UUID(card)
         for proposal in one.suggestions:
             actions = where.propose(proposal)
             if not actions:
                 continue
-            if where.style.one_action_per_suggestion and len(actions) > 1:
-                for place, action in enumerate(actions):
-                    name = f"{proposal.id}/{place}"
-                    yield _suggestion(card_id, name, action["description"], [action])
-            else:
+            if len(actions) == 1 or not where.style.one_action_per_suggestion:
                 yield _suggestion(card_id, proposal.id, proposal.label, actions)
+            elif all(action["type"] == "create" for action in actions):
+                for place, action in enumerate(actions):
+                    label = f"{proposal.label} ({_title(action, place, len(actions))})"
+                    yield _suggestion(card_id, f"{proposal.id}/{place}", label, [action])
+            else:
+                yield proposal.description or proposal.label
 
     # Notices ---------------------------------------------------------------------------------------------------
 
@@ -204,6 +208,14 @@ def _fold(
     others = [one for one in spoken if one.indicator != "critical"]
     room = max(limit - len(critical), 0)
     return critical + others[:room], others[room:]
+
+
+def _title(action: Action, place: int, count: int) -> str:
+    """What tells one of several drafts from the others: its code in words, else its place."""
+    resource = action.get("resource")
+    code = resource.get("code") if isinstance(resource, dict) else None
+    concept = code.get("concept", code) if isinstance(code, dict) else {}
+    return str(concept.get("text") or f"{place + 1} of {count}")
 
 
 def _suggestion(card: uuid.UUID, name: str, label: str, actions: list[Action]) -> Suggestion:

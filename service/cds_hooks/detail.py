@@ -31,12 +31,16 @@ class DetailWriter:
         self._parameter_lines: dict[int, tuple[ParameterUse, str]] = {}
         self._standing: dict[tuple[Any, ...], tuple[str, ...]] = {}
 
-    def write(self, one: Recommendation, *, profile: str) -> str:
-        """GitHub-flavoured Markdown, headings in bold, no HTML, every foreign text escaped."""
+    def write(self, one: Recommendation, *, profile: str, by_hand: Iterable[str] = ()) -> str:
+        """GitHub-flavoured Markdown, headings in bold, no HTML, every foreign text escaped.
+
+        ``by_hand`` are choices that this client could carry out in halves only, so that they are told in words.
+        """
         parts = [escaped(one.why)]
         parts += _listed("Patient data used", self._data_used(one.because))
         parts += _listed("Why now", (escaped(self._words.say(f)) for f in _findings(one.because)))
         parts += _listed("Options", (escaped(option) for option in one.options))
+        parts += _listed("Possible here by hand only", (escaped(choice) for choice in by_hand))
         parts += _listed("Numbers used", (self.parameter_line(used) for used in one.parameters))
         parts += _listed("Not known or assumed", (escaped(words) for words in one.missing))
         parts.append("**Evidence and limits**")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fhir_adapter.proposals import Draftsman, Proposed
@@ -34,8 +35,9 @@ def proposer(
     """What turns the suggestions of one review into actions.
 
     ``drafts`` are the unsigned orders of the call; only they can be changed or removed. ``delete`` is where a
-    deletion names its target: ``resource`` is the form of CDS Hooks 1.0. Without ``updates`` a change to a draft
-    is not proposed at all, for clients that would show it and do nothing.
+    deletion names its target: ``resource`` is the form of CDS Hooks 1.0. Without ``updates``, for clients that
+    would show a change to a draft and do nothing, the draft is removed and the changed one created: two actions
+    that belong together.
     """
     known = VERSIONS.get(version)
     if known is None:
@@ -45,12 +47,23 @@ def proposer(
     )
 
     def propose(proposal: ProposedAction) -> list[Action]:
-        drawn = draftsman.draw(proposal)
-        if not updates and any(one.verb == "update" for one in drawn):
-            return []
+        drawn: Iterable[Proposed] = draftsman.draw(proposal)
+        if not updates:
+            drawn = chain.from_iterable(map(_without_update, drawn))
         return [_action(one, proposal, delete) for one in drawn]
 
     return propose
+
+
+def _without_update(proposed: Proposed) -> tuple[Proposed, ...]:
+    """A change as a deletion and a creation; the new draft has no identity yet."""
+    if proposed.verb != "update" or proposed.resource is None:
+        return (proposed,)
+    new = {key: one for key, one in proposed.resource.items() if key not in {"id", "meta"}}
+    return (
+        Proposed("delete", resource_id=proposed.resource_id),
+        Proposed("create", new | {"status": "draft"}),
+    )
 
 
 def _action(proposed: Proposed, proposal: ProposedAction, delete: str) -> Action:

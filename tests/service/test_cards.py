@@ -134,13 +134,32 @@ class TestStyle:
             {"type": "create", "description": "first", "resource": {}},
             {"type": "create", "description": "second", "resource": {}},
         ]
+        two[0]["resource"] = {"resourceType": "ServiceRequest", "code": {"text": "Calcium"}}
         style = CardStyle(one_action_per_suggestion=True)
         (card,) = parts.cards.write(done, where(parts, style=style, propose=lambda _: two))
-        assert {len(one["actions"]) for one in card.body["suggestions"]} == {1}
-        assert {one["label"] for one in card.body["suggestions"]} == {"first", "second"}
-        assert len({one["uuid"] for one in card.body["suggestions"]}) == len(
-            card.body["suggestions"]
-        )
+        suggestions = card.body["suggestions"]
+        assert {len(one["actions"]) for one in suggestions} == {1}
+        labels = [one["label"] for one in suggestions]
+        assert labels[0].endswith("(Calcium)")
+        assert labels[1].endswith("(2 of 2)")
+        assert len(set(labels)) == len(labels)
+        assert len({one["uuid"] for one in suggestions}) == len(suggestions)
+        assert "by hand" not in card.body["detail"]
+
+    @pytest.mark.requirement("C49")
+    @pytest.mark.parametrize(
+        "verbs", [("delete", "create"), ("create", "delete"), ("update", "update")]
+    )
+    def test_half_of_a_replacement_can_never_be_taken(self, parts, done, verbs):
+        pair = [{"type": verb, "description": "Swap [it]"} for verb in verbs]
+        (whole,) = parts.cards.write(done, where(parts, propose=lambda _: pair))
+        assert {len(one["actions"]) for one in whole.body["suggestions"]} == {2}
+        style = CardStyle(one_action_per_suggestion=True)
+        (card,) = parts.cards.write(done, where(parts, style=style, propose=lambda _: pair))
+        assert not {"suggestions", "selectionBehavior"} & set(card.body)
+        told = card.body["detail"].partition("**Possible here by hand only**")[2]
+        for proposal in done.assessment.recommendations[0].suggestions:
+            assert escaped(proposal.description) in told.partition("**Numbers used**")[0]
 
     def test_without_suggestions_there_is_no_selection_behavior(self, parts, done):
         (card,) = parts.cards.write(done, where(parts, style=CardStyle(suggestions=False)))

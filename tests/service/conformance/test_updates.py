@@ -21,6 +21,35 @@ DRAFT = {
 }
 
 
+@pytest.mark.requirement("C49")
+def test_without_updates_a_change_is_a_deletion_with_its_creation_in_one_suggestion():
+    propose = proposer(
+        load_rulebook().vocabulary,
+        patient_id="p1",
+        as_of=datetime(2026, 11, 22, tzinfo=UTC),
+        drafts=[DRAFT | {"meta": {"versionId": "3"}}],
+        updates=False,
+    )
+    action = ProposedAction(
+        id="a",
+        kind="replace-draft",
+        label="l",
+        description="d",
+        data={"keep_product": True, "interval_days": 7},
+        targets=("MedicationRequest/draft-1",),
+    )
+    gone, new = propose(action)
+    assert gone == {
+        "type": "delete",
+        "description": "d",
+        "resourceId": "MedicationRequest/draft-1",
+    }
+    assert new["type"] == "create"
+    assert not {"id", "meta"} & new["resource"].keys()
+    assert new["resource"]["status"] == "draft"
+    assert new["resource"]["dosageInstruction"][0]["timing"]["repeat"]["periodUnit"] == "wk"
+
+
 @pytest.mark.requirement("C50", "C51", "C52")
 def test_an_update_is_the_clients_own_draft_with_the_change_alone():
     before = copy.deepcopy(DRAFT)
