@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from rules.errors import Unavailable
 from service.cds_hooks.loopback import is_loopback
 from service.settings import Settings, SettingsRefused
 
@@ -97,10 +98,15 @@ class Supervisor:
         self._running: dict[int, tuple[BaseProcess, float]] = {}
         self._stopping = False
         self._fast_deaths = 0
+        self._gave_up = False
         self.restarts = 0
 
     def run(self) -> None:
-        """Start the workers and replace each that ends, until a signal says stop."""
+        """Start the workers and replace each that ends, until a signal says stop.
+
+        Raises:
+            Unavailable: workers ended one after another as soon as they were started.
+        """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         for place in range(self._wanted):
@@ -114,6 +120,8 @@ class Supervisor:
             process.join(timeout=10)
             if process.is_alive():
                 process.kill()
+        if self._gave_up:
+            raise Unavailable("Workers keep ending as soon as they are started; see the log for why.")
 
     def _start(self, place: int) -> None:
         process = self._context.Process(target=self._run_worker, name=f"worker-{place}")
@@ -142,7 +150,7 @@ class Supervisor:
             self._fast_deaths = self._fast_deaths + 1 if lived < _FAST_DEATH else 0
             if self._fast_deaths >= _MOST_FAST_DEATHS:
                 _log.critical("workers keep ending at once; giving up")
-                self._stopping = True
+                self._gave_up = self._stopping = True
                 return
             self._start(place)
 
