@@ -11,7 +11,17 @@ from typing import Any, Final
 
 import orjson
 
-from fhir_adapter.elements import Resource, codes, codings, concept_of, mapping, mappings, words_of
+from fhir_adapter.elements import (
+    Resource,
+    codes,
+    codings,
+    concept_of,
+    mapping,
+    mappings,
+    notes_of,
+    text,
+    words_of,
+)
 from fhir_adapter.medications import REQUESTS, STATEMENTS
 from fhir_adapter.products import product_of
 from rules.vocabulary import Vocabulary
@@ -28,6 +38,7 @@ class Relevance:
         self._vocabulary = vocabulary
         self._medications = medications
         self._products: dict[bytes, bool] = {}
+        self._elements: dict[tuple[str, str, bytes], bool] = {}
         decide: dict[str, Callable[[Resource], bool]] = {
             "Patient": _always,
             "NutritionIntake": _always,
@@ -40,6 +51,11 @@ class Relevance:
         }
         self._decide = decide
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Types that some rule looks at."""
+        return frozenset(self._decide)
+
     def reads(self, kind: str) -> bool:
         """Whether any rule looks at resources of this type."""
         return kind in self._decide
@@ -49,18 +65,19 @@ class Relevance:
         decide = self._decide.get(resource["resourceType"])
         return decide is not None and decide(resource)
 
-    def concerns_product(self, concept: Any) -> bool:
-        """Whether a medication told as a concept concerns a rule, or cannot be recognised at all."""
-        try:
-            key = orjson.dumps(concept)
-        except (TypeError, ValueError):
-            return True
-        known = self._products.get(key)
+    def concerns_element(self, kind: str, name: str, value: bytes) -> bool:
+        """The same for a resource of which only the deciding element is known, as JSON.
+
+        A medication concerns a rule by its product, a condition, procedure or order by its code alone. These
+        repeat endlessly in a population, so each is decided once.
+        """
+        key = (kind, name, value)
+        known = self._elements.get(key)
         if known is None:
-            known = self._product({"medicationCodeableConcept": concept})
-            if len(self._products) >= _REMEMBERED:
-                self._products.clear()
-            self._products[key] = known
+            known = self.concerns({"resourceType": kind, name: orjson.loads(value)})
+            if len(self._elements) >= _REMEMBERED:
+                self._elements.clear()
+            self._elements[key] = known
         return known
 
     def _product(self, record: Resource) -> bool:
@@ -70,7 +87,17 @@ class Relevance:
     def _medication(self, record: Resource) -> bool:
         concept = record.get("medicationCodeableConcept")
         if concept and "medicationReference" not in record and "medication" not in record:
-            return self.concerns_product(concept)
+            try:
+                key = orjson.dumps(concept)
+            except (TypeError, ValueError):
+                return True
+            known = self._products.get(key)
+            if known is None:
+                known = self._product({"medicationCodeableConcept": concept})
+                if len(self._products) >= _REMEMBERED:
+                    self._products.clear()
+                self._products[key] = known
+            return known
         return self._product(record)
 
     def _observation(self, record: Resource) -> bool:
@@ -79,11 +106,19 @@ class Relevance:
             return True
         if any(self._measured(one.get("code")) for one in mappings(record.get("component"))):
             return True
-        if "category" in record and "social-history" in codes(record["category"]):
+        if "social-history" in codes(record.get("category")) and self._foods(record):
             return True
-        if next(codings(concept), None) is not None:
-            return False
-        return any(self._vocabulary.result_named(words) for words in words_of(concept))
+        concepts = [concept, *(one.get("code") for one in mappings(record.get("component")))]
+        return any(
+            self._vocabulary.result_named(words) for one in concepts for words in words_of(one)
+        )
+
+    def _foods(self, record: Resource) -> bool:
+        said = [text(record.get("valueString")), *words_of(record.get("valueCodeableConcept"))]
+        said += [*words_of(record.get("code")), *notes_of(record)]
+        for one in mappings(record.get("component")):
+            said += [text(one.get("valueString")), *words_of(one.get("valueCodeableConcept"))]
+        return any(self._vocabulary.foods_in(words) for words in said if words)
 
     def _measured(self, concept: Any) -> bool:
         result = self._vocabulary.result
