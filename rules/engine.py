@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from rules.assessment import Assessment, HistoryEntry, Provenance, Recommendation, RuleFailure
 from rules.compiler import Item, Program, compile_rules
@@ -21,6 +21,7 @@ from rules.plan import Plan
 from rules.reconcile import rank, supersede, suppress
 
 if TYPE_CHECKING:
+    from rules.authoring import Derivation
     from rules.rulebook import Rulebook
 
 MatcherName = Literal["durable", "compiled"]
@@ -37,6 +38,50 @@ class Matcher(Protocol):
         """Give back what the matcher holds."""
 
 
+class _Compiled(NamedTuple):
+    """The rules with one set of numbers: what matches them, and what is worth working out for them."""
+
+    matcher: Matcher
+    program: Program
+    plan: Plan
+
+
+class _Work:
+    """The derivations run for one patient, each at most once."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.failures: list[RuleFailure] = []
+        self._done: set[str] = set()
+
+    def follow(self, plan: Plan) -> None:
+        """Run what rules that could still fire ask for."""
+        stage = plan.begin(self.evidence.facts)
+        while stage is not None:
+            self._run(stage.derivation)
+            stage = plan.proceed(stage, self.evidence)
+
+    def run(self, derivations: Iterable[Derivation]) -> None:
+        """Run some derivations, in this order."""
+        for one in derivations:
+            self._run(one)
+
+    def _run(self, derivation: Derivation) -> None:
+        if derivation.where in self._done:
+            return
+        self._done.add(derivation.where)
+        evidence = self.evidence
+        if derivation.requires and evidence.lacks(derivation.requires):
+            return
+        try:
+            for finding in derivation.derive(evidence):
+                evidence.add(finding)
+        except Exception as error:  # noqa: BLE001 - a broken one must not hide the others
+            self.failures.append(
+                RuleFailure(rule=derivation.name, version="", error=_describe(error))
+            )
+
+
 class Engine:
     """Assesses patients under one rulebook; safe to share between threads.
 
@@ -48,12 +93,11 @@ class Engine:
         self.rulebook = rulebook
         self.matcher_name: MatcherName = matcher
         self._lock = Lock()
-        self._in_force: OrderedDict[tuple[date, str], tuple[KnowledgeInForce, Matcher, Program]] = (
+        self._in_force: OrderedDict[tuple[date, str], tuple[KnowledgeInForce, _Compiled]] = (
             OrderedDict()
         )
-        self._matchers: dict[tuple[object, ...], tuple[Matcher, Program]] = {}
+        self._matchers: dict[tuple[object, ...], _Compiled] = {}
         self._concluder = Concluder(rulebook)
-        self._plan = Plan(rulebook, self._concluder.speaks)
         self._days = {
             name: tuple(field for field, spec in fields.items() if spec.kind == "day")
             for name, fields in rulebook.finding_fields.items()
@@ -70,6 +114,8 @@ class Engine:
         today: date,
         history: Sequence[HistoryEntry] = (),
         user: str = "",
+        quiet: Collection[str] = (),
+        asked: Collection[str] = (),
     ) -> Assessment:
         """Evaluate every rule for one patient.
 
@@ -79,16 +125,21 @@ class Engine:
             today: the calendar day of that moment in the client's zone.
             history: earlier answers of this patient; empty means nothing is suppressed.
             user: who looks on, for suppression of warnings.
+            quiet: rules that are not live for this caller; assessed, but they never silence a live one.
+            asked: findings to work out in any case; the others only as far as rules ask for them.
 
         Raises:
             EngineError: the matcher broke its promise; nothing may be concluded from silence.
             KnowledgeError: the band profile is unknown, or the knowledge in force cannot be compiled.
         """
-        knowledge, matcher, program = self._prepare(today, facts.context.profile)
+        knowledge, compiled = self._prepare(today, facts.context.profile)
         evidence = Evidence(facts, knowledge, as_of=as_of, today=today)
-        failures = self._derive(evidence)
-        fired = self._fire(evidence, matcher, program, failures)
-        kept, superseded = supersede(fired, self.rulebook.cards, evidence)
+        work = _Work(evidence)
+        if asked:
+            work.run(compiled.plan.giving(frozenset(asked), facts))
+        work.follow(compiled.plan)
+        fired = self._fire(work, compiled)
+        kept, superseded = supersede(fired, self.rulebook.cards, evidence, quiet)
         spoken, suppressed = suppress(
             kept, history, as_of=as_of, user=user, evidence=evidence, cards=self.rulebook.cards
         )
@@ -97,7 +148,7 @@ class Engine:
             superseded=tuple(sorted(superseded, key=lambda one: (one.rule, one.about, one.by))),
             suppressed=tuple(sorted(suppressed, key=lambda one: (one.rule, one.about))),
             findings=evidence.all_findings(),
-            failures=tuple(failures),
+            failures=tuple(work.failures),
             provenance=Provenance(
                 as_of=as_of, today=today, profile=facts.context.profile, verbosity=facts.context.verbosity,
                 packs=self._packs, engine=self.matcher_name, software=self._software,
@@ -107,31 +158,15 @@ class Engine:
     def close(self) -> None:
         """Give back every handle of the matchers."""
         with self._lock:
-            for matcher, _ in self._matchers.values():
-                matcher.close()
+            for compiled in self._matchers.values():
+                compiled.matcher.close()
             self._matchers.clear()
             self._in_force.clear()
 
     # Steps -----------------------------------------------------------------------------------------------------
 
-    def _derive(self, evidence: Evidence) -> list[RuleFailure]:
-        failures: list[RuleFailure] = []
-        add, lacks = evidence.add, evidence.lacks
-        for derivation in self._plan.choose(evidence.facts):
-            if derivation.requires and lacks(derivation.requires):
-                continue
-            try:
-                for finding in derivation.derive(evidence):
-                    add(finding)
-            except Exception as error:  # noqa: BLE001 - a broken one must not hide the others
-                failures.append(
-                    RuleFailure(rule=derivation.name, version="", error=_describe(error))
-                )
-        return failures
-
-    def _fire(
-        self, evidence: Evidence, matcher: Matcher, program: Program, failures: list[RuleFailure]
-    ) -> list[Recommendation]:
+    def _fire(self, work: _Work, compiled: _Compiled) -> list[Recommendation]:
+        evidence, failures, program = work.evidence, work.failures, compiled.program
         context = evidence.context
         bound: list[Fact | Finding] = []
         items: list[Item] = []
@@ -147,7 +182,7 @@ class Engine:
                 if item is not None:
                     bound.append(one)
                     items.append(item)
-            for name, places in _match(matcher, items, stratum):
+            for name, places in _match(compiled.matcher, items, stratum):
                 rule = self.rulebook.rules[name]
                 if not self._concluder.speaks(name, context):
                     continue
@@ -169,7 +204,9 @@ class Engine:
                     evidence.add(finding)
                 fresh = inferred
         fired: list[Recommendation] = []
-        for group in self._concluder.group(conclusions):
+        groups = self._concluder.group(conclusions)
+        work.run(compiled.plan.for_cards([group[0].rule.name for group in groups], evidence.facts))
+        for group in groups:
             try:
                 fired.append(self._concluder.recommend(group, evidence))
             except Exception as error:  # noqa: BLE001 - recorded; the others still speak
@@ -198,7 +235,7 @@ class Engine:
 
     # Preparation -----------------------------------------------------------------------------------------------
 
-    def _prepare(self, day: date, profile: str) -> tuple[KnowledgeInForce, Matcher, Program]:
+    def _prepare(self, day: date, profile: str) -> tuple[KnowledgeInForce, _Compiled]:
         key = (day, profile)
         with self._lock:
             ready = self._in_force.get(key)
@@ -209,13 +246,12 @@ class Engine:
                         remedy=f"Choose one of {', '.join(self._profiles)}.",
                     )
                 knowledge = KnowledgeInForce(self.rulebook, day, profile)
-                matcher, program = self._matcher_for(knowledge)
-                ready = self._in_force[key] = (knowledge, matcher, program)
+                ready = self._in_force[key] = (knowledge, self._matcher_for(knowledge))
                 if len(self._in_force) > _REMEMBERED_DAYS:
                     self._in_force.popitem(last=False)
             return ready
 
-    def _matcher_for(self, knowledge: KnowledgeInForce) -> tuple[Matcher, Program]:
+    def _matcher_for(self, knowledge: KnowledgeInForce) -> _Compiled:
         """One matcher per set of values, not per day: most days share all their numbers."""
         values = {name: held.value for name, held in knowledge.parameters.items()}
         names = sorted(name for name in self._consulted() if name in values)
@@ -229,7 +265,8 @@ class Engine:
             program = compile_rules(
                 active, self.rulebook.schema(), {name: values[name] for name in names}
             )
-            self._matchers[key] = (_build(self.matcher_name, program), program)
+            plan = Plan(self.rulebook, program, self._concluder.speaks)
+            self._matchers[key] = _Compiled(_build(self.matcher_name, program), program, plan)
         return self._matchers[key]
 
     def _consulted(self) -> set[str]:

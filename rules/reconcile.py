@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,16 +16,21 @@ _CERTAINTIES = ("high", "moderate", "label", "low", "very-low")
 
 
 def supersede(
-    fired: Sequence[Recommendation], cards: Mapping[str, CardModel], evidence: Evidence
+    fired: Sequence[Recommendation],
+    cards: Mapping[str, CardModel],
+    evidence: Evidence,
+    quiet: Collection[str] = (),
 ) -> tuple[list[Recommendation], list[Superseded]]:
     """Take out what yields to another rule that fired (about the same subject, unless the card says any).
 
-    What fired is judged before anything is taken out, so the order of the rules never matters.
+    What fired is judged before anything is taken out, so the order of the rules never matters. A rule in
+    ``quiet`` (tried in shadow, or switched off) never takes out one that speaks.
     """
     kept: list[Recommendation] = []
     gone: list[Superseded] = []
     for one in fired:
-        stronger = _stronger(one, fired, cards, evidence)
+        speaking = fired if one.rule in quiet else [o for o in fired if o.rule not in quiet]
+        stronger = _stronger(one, speaking, cards, evidence)
         if stronger is None:
             kept.append(one)
         else:
@@ -35,14 +40,14 @@ def supersede(
 
 def _stronger(
     one: Recommendation,
-    fired: Sequence[Recommendation],
+    others: Sequence[Recommendation],
     cards: Mapping[str, CardModel],
     evidence: Evidence,
 ) -> Recommendation | None:
     for choice in cards[one.rule].yields_to:
         if choice.when is not None and not holds(choice.when, one.about, evidence):
             continue
-        for other in fired:
+        for other in others:
             if other.rule == choice.rule and (not choice.same_subject or other.about == one.about):
                 return other
     return None

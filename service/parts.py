@@ -109,6 +109,10 @@ class Parts:
         self._modes[profile.id] = (profile.rules, dict(decided), modes)
         return modes
 
+    def quiet(self, profile: ClientProfile) -> frozenset[str]:
+        """Rules that must not silence a live one for this client, since nobody would see them instead."""
+        return frozenset(rule for rule, mode in self.modes(profile).items() if mode != "live")
+
     def card_names(self, tenant: str, patient: str, hook_instance: str, service: str) -> NameCard:
         """Gives the uuid of a card from (rule, subject); equal for the same problem in the same event."""
 
@@ -162,11 +166,12 @@ class Parts:
         """Why this worker should get no calls now; empty when it is fit."""
         return ""
 
-    def settle(self) -> None:
-        """Warm the engine up, then keep what is loaded out of the garbage collector's rounds."""
+    def settle(self, *, own_process: bool = True) -> None:
+        """Warm the engine up; in a process of our own, keep what is loaded out of the garbage collector's rounds."""
         warm_up(self.engine, self.settings.profile, self.clock())
-        gc.collect()
-        gc.freeze()
+        if own_process:
+            gc.collect()
+            gc.freeze()
         # A call leaves hardly any circles behind: looking for them a hundred times a call costs 8 % of a large one
         gc.set_threshold(50_000, 20, 50)
 

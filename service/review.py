@@ -31,6 +31,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     review this is. ``drafts`` are the orders not yet signed, ``selections`` the references among them that
     were just chosen. ``unread`` maps each source that could not be had (``medication-statements``,
     ``labs-inr`` ...) to the reason. ``history`` holds earlier answers; ``None`` when it could not be read.
+    ``quiet`` names the rules that are not live for this caller, and so never silence a live one.
+    ``asked`` names findings to work out even where no rule looks at them.
     """
 
     resources: Sequence[dict[str, Any]]
@@ -44,6 +46,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     unread: Mapping[str, str] = {}
     history: Sequence[HistoryEntry] | None = ()
     user: str = ""
+    quiet: Collection[str] = ()
+    asked: Collection[str] = ()
 
 
 class Review(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +112,8 @@ def review(
         today=as_of.astimezone(case.zone).date(),
         history=case.history or (),
         user=case.user,
+        quiet=case.quiet,
+        asked=case.asked,
     )
     suspicious = {"off": (), "suspicious": reading.suspicious}.get(validation, case.resources)
     unread = tuple(

@@ -105,6 +105,7 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
         unread=supply.unread,
         history=history,
         user=call.user_id,
+        quiet=parts.quiet(client.profile),
     )
     try:
         done = review(case, now, parts.engine, validation=parts.settings.validation)

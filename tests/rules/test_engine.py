@@ -59,6 +59,13 @@ def test_the_stronger_rule_speaks_and_the_weaker_is_listed(engine) -> None:
     assert [(one.rule, one.by) for one in assessment.superseded] == [("tiny-any", "tiny-high")]
 
 
+def test_a_rule_on_trial_never_silences_one_that_speaks(engine) -> None:
+    assessment = assess(engine, facts(taking(10.5)), quiet=["tiny-high"])
+    assert names(assessment) == [("tiny-high", "warning"), ("tiny-any", "info")]
+    both = assess(engine, facts(taking(10.5)), quiet=["tiny-high", "tiny-any"])
+    assert [(one.rule, one.by) for one in both.superseded] == [("tiny-any", "tiny-high")]
+
+
 def test_a_limit_is_not_its_own_breach(engine) -> None:
     assert names(assess(engine, facts(taking(10.0)))) == [("tiny-any", "info")]
 
