@@ -78,7 +78,8 @@ def create_app(
         mount_dashboard(app, built, built.recorder)
     app.add_api_route("/livez", _alive, methods=["GET"], tags=["operations"])
     app.add_api_route("/readyz", _ready, methods=["GET"], tags=["operations"])
-    _answer_errors(app)
+    answer_own_errors(app)
+    _answer_other_errors(app)
     app.add_middleware(FaultBarrier)
     if settings.dev:
         app.add_middleware(LoopbackOnly)
@@ -148,7 +149,9 @@ class FaultBarrier:
             )(scope, receive, send)
 
 
-def _answer_errors(app: FastAPI) -> None:
+def answer_own_errors(app: FastAPI) -> None:
+    """Let ``app`` answer what our routes raise with an OperationOutcome that repeats nothing of the input."""
+
     async def on_refusal(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)  # noqa: S101 - registered for this type
         return refusal(error.status, str(error), code=error.code, diagnostics=error.diagnostics)
@@ -174,6 +177,14 @@ def _answer_errors(app: FastAPI) -> None:
         _log.error("refused to go on: %s", type(error).__name__)
         return refusal(500, "The call was not evaluated.", code="exception")
 
+    app.add_exception_handler(RequestError, on_refusal)
+    app.add_exception_handler(NotTrusted, on_distrust)
+    app.add_exception_handler(Unavailable, on_unavailable)
+    app.add_exception_handler(EngineError, on_engine_error)
+    app.add_exception_handler(DekacardError, on_own_error)
+
+
+def _answer_other_errors(app: FastAPI) -> None:
     async def on_http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
         words = {404: "There is nothing at this address.", 405: "This method is not offered here."}
@@ -185,10 +196,5 @@ def _answer_errors(app: FastAPI) -> None:
     async def on_invalid(_: Request, _error: Exception) -> Response:
         return refusal(422, "The request does not have the expected form.", code="structure")
 
-    app.add_exception_handler(RequestError, on_refusal)
-    app.add_exception_handler(NotTrusted, on_distrust)
-    app.add_exception_handler(Unavailable, on_unavailable)
-    app.add_exception_handler(EngineError, on_engine_error)
-    app.add_exception_handler(DekacardError, on_own_error)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
