@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from rules.errors import RequestError
@@ -69,7 +70,9 @@ def explanation_of(
     case: Case, moment: datetime, engine: Engine, explainer: Explainer, settings: Settings
 ) -> dict[str, Any]:
     """The explanation of one case."""
-    done = review(case, moment, engine, validation=settings.validation)
+    # Who asks for an explanation wants to see every finding, not only those that rules looked at
+    everything = msgspec.structs.replace(case, asked=tuple(engine.rulebook.finding_fields))
+    done = review(everything, moment, engine, validation=settings.validation)
     propose = proposer(
         engine.rulebook.vocabulary,
         patient_id=case.patient_id or done.facts.patient.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fhir_adapter.proposals import detected_issue
 from service.batch.values import ShardReport
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rules.assessment import Recommendation
     from rules.rulebook import Rulebook
     from service.review import Review
+
+MEASURED: Final = ("vitamin-d-intake",)  # what the summary of a run counts, whatever rules ask for
 
 
 class Answers:
@@ -90,7 +92,7 @@ class Answers:
                 days = (done.assessment.provenance.today - lab.taken).days
                 _tally(report, f"age:{lab.measure}", str(max(0, days) // 30))
         for finding in done.assessment.findings:
-            if finding.name == "vitamin-d-intake" and "daily" in finding.values:
+            if finding.name in MEASURED and "daily" in finding.values:
                 daily = finding.values["daily"]
                 if isinstance(daily, int | float) and daily > 0:
                     _tally(report, "intake:vitamin-d", str(int(daily // 500)))

@@ -15,7 +15,7 @@ from fhir_adapter.bundles import group_by_patient, resources_in
 from fhir_adapter.elements import Resource
 from rules.engine import Engine
 from rules.errors import EngineError, RequestError
-from service.batch.answers import Answers
+from service.batch.answers import MEASURED, Answers
 from service.batch.medications import medications_for
 from service.batch.shards import Form, Record
 from service.batch.values import Options, Reject, ShardReport
@@ -74,6 +74,7 @@ class Reviewer:
             verbosity=self._options.verbosity,
             zone=self._zone,
             unread=unread,
+            asked=MEASURED,
         )
         try:
             done = review(case, self._as_of, self._engine, validation=self._options.validation)

@@ -111,9 +111,9 @@ def multivitamin_that_may_hold_vitamin_k(e: Evidence) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-@derivation(gives=["vitamin-k-intake", "no-vitamin-k-listed"])
+@derivation(gives=["vitamin-k-intake"])
 def vitamin_k_from_all_products(e: Evidence) -> Iterator[Finding]:
-    """Sums per form, for the rules on people without an antagonist; and whether there is none at all."""
+    """Sums per form, for the rules on people without an antagonist."""
     current = {
         form: [use for use in supplements_of(e, form) if is_current(use, e.today)] for form in FORMS
     }
@@ -128,8 +128,14 @@ def vitamin_k_from_all_products(e: Evidence) -> Iterator[Finding]:
         k1=sums["k1"], mk7=sums["mk7"], mk4=sums["mk4"], k2=sums["mk7"] + sums["mk4"],
         complete=read and not unknown,
     )  # fmt: skip
-    anything = [use for use in e.uses_of("vitamin-k") if is_current(use, e.today)]
-    if read and not anything:
+
+
+@derivation(gives=["no-vitamin-k-listed"])
+def no_vitamin_k_on_the_lists(e: Evidence) -> Iterator[Finding]:
+    """No product with vitamin K in use, where both lists were read."""
+    if e.unread("medication-statements") or e.unread("medication-requests"):
+        return
+    if not any(is_current(use, e.today) for use in e.uses_of("vitamin-k")):
         yield e.finding("no-vitamin-k-listed")
 
 

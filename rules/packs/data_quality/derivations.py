@@ -17,7 +17,7 @@ CALCIUM = ("calcium-ionised", "calcium-corrected", "calcium")
 
 @derivation(
     gives=("unusable-result",),
-    reads=("vitamin-d-unusable", "vitamin-d-newer-unusable", "listed-vka", "calcium-raising-exposure", "calcium-measured"), needs=("measure:25ohd", "measure:inr", "measure:calcium", "measure:calcium-ionised", "measure:calcium-corrected"))  # fmt: skip
+    reads=("vitamin-d-unusable", "vitamin-d-newer-unusable", "listed-vka", "calcium-raising-exposure"), needs=("measure:25ohd", "measure:inr", "measure:calcium", "measure:calcium-ionised", "measure:calcium-corrected"))  # fmt: skip
 def unusable_results(e: Evidence) -> Iterator[Finding]:
     """25(OH)D always; INR on an antagonist; calcium with something on the list that could raise it.
 
@@ -60,6 +60,7 @@ def _newest_unusable(e: Evidence, measures: tuple[str, ...], parameter: str) -> 
     gives=("vitamin-d-question",),
     reads=("vitamin-d-intake", "vitamin-d-level", "hypercalcaemia", "vitamin-d-loading"),
     requires=("vitamin-d-intake",),
+    needs=("class:native-vitamin-d",),
 )
 def vitamin_d_questions(e: Evidence) -> Iterator[Finding]:
     """An unknown dose where a level, a calcium or the known sum makes it matter; a course without a start."""

@@ -86,6 +86,7 @@ def digitalis_with_calcium_risk(e: Evidence) -> Iterator[Finding]:
     gives=("active-vitamin-d-overlap",),
     reads=("vitamin-d-intake", "vitamin-d-loading", "vitamin-d-high-strength-daily"),
     requires=("active-vitamin-d-taken",),
+    needs=("class:active-vitamin-d", "class:active-vitamin-d-or-25oh", "class:vitamin-d-25oh"),
 )
 def active_vitamin_d_twice(e: Evidence) -> Iterator[Finding]:
     """Two different active forms, or one beside high-dose vitamin D; ordinary repletion is allowed."""

@@ -65,6 +65,7 @@ def granulomatous_disease_checked(e: Evidence) -> Iterator[Finding]:
     gives=("phpt-vitamin-d",),
     reads=("vitamin-d-intake", "vitamin-d-loading"),
     requires=("primary-hyperparathyroidism",),
+    needs=("class:native-vitamin-d",),
 )
 def vitamin_d_in_primary_hyperparathyroidism(e: Evidence) -> Iterator[Finding]:
     """More than the careful dose, or a loading course."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     ),
     reads=("vitamin-d-intake", "age-group", "pregnant-or-breastfeeding", "calcium-measured", "may-order-25ohd"),
     requires=("vitamin-d-intake", "aged-one-or-over"),
+    needs=("class:native-vitamin-d",),
 )  # fmt: skip
 def vitamin_d_above_upper_level(e: Evidence) -> Iterator[Finding]:
     """The known sum is above the limit; what is unknown could only add to it."""
@@ -79,6 +80,7 @@ def high_strength_for_weeks(e: Evidence) -> Iterator[Finding]:
     gives=("infant-vitamin-d-excess", "infant-vitamin-d-very-high"),
     reads=("vitamin-d-intake",),
     requires=("vitamin-d-intake", "age-group"),
+    needs=("class:native-vitamin-d",),
 )
 def infant_dose(e: Evidence) -> Iterator[Finding]:
     """The limit of the first or the second half year; the age in days is needed, corrected age is not used."""

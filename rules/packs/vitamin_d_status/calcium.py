@@ -35,14 +35,12 @@ class _Calcium:
         "calcium-normal",
         "hypercalcaemia",
         "marked-hypercalcaemia",
-        "minerals-read",
     ),
     reads=("age-group",),
+    needs=("measure:calcium", "measure:calcium-corrected", "measure:calcium-ionised"),
 )
 def calcium_status(e: Evidence) -> Iterator[Finding]:
     """When calcium was last measured, and whether it is raised (results of the last days only)."""
-    if not e.unread("labs-minerals"):
-        yield e.finding("minerals-read")
     newest = _newest(e)
     if newest is None:
         return

@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     from rules.facts import Fact, Finding, LabResult, ParameterUse
 
 
-@derivation(gives=("ckd", "ckd-from-stage-3", "low-egfr", "kidney-labs-read"))
+@derivation(
+    gives=("ckd", "ckd-from-stage-3", "low-egfr"),
+    needs=(
+        "measure:egfr",
+        "problem:ckd",
+        "problem:dialysis",
+        "problem:kidney-transplant",
+        "procedure:dialysis",
+        "procedure:kidney-transplant",
+    ),
+)
 def kidney_disease(e: Evidence) -> Iterator[Finding]:
     """The worst stage that any of the four kinds of evidence supports."""
-    if not e.unread("labs-kidney"):
-        yield e.finding("kidney-labs-read")
     stages = e.parameter("ckd.stages")
     known: list[tuple[int, Fact]] = []
     unstaged: list[Fact] = []

@@ -33,7 +33,15 @@ def age_group(e: Evidence) -> Iterator[Finding]:
         yield e.finding("aged-one-or-over", because=(made,), years=years)
 
 
-@derivation(gives=("medication-lists-read", "problems-read", "vitamin-d-labs-read"))
+@derivation(
+    gives=(
+        "medication-lists-read",
+        "problems-read",
+        "vitamin-d-labs-read",
+        "minerals-read",
+        "kidney-labs-read",
+    )
+)
 def what_was_read(e: Evidence) -> Iterator[Finding]:
     """Rules that argue from absence may speak only where everything was looked at."""
     if not e.unread("medication-statements") and not e.unread("medication-requests"):
@@ -42,6 +50,10 @@ def what_was_read(e: Evidence) -> Iterator[Finding]:
         yield e.finding("problems-read")
     if not e.unread("labs-25ohd"):
         yield e.finding("vitamin-d-labs-read")
+    if not e.unread("labs-minerals"):
+        yield e.finding("minerals-read")
+    if not e.unread("labs-kidney"):
+        yield e.finding("kidney-labs-read")
 
 
 @derivation(
@@ -80,7 +92,7 @@ def granulomatous_disease(e: Evidence) -> Iterator[Finding]:
         )
 
 
-@derivation(gives=("primary-hyperparathyroidism",))
+@derivation(gives=("primary-hyperparathyroidism",), needs=("problem:primary-hyperparathyroidism",))
 def primary_hyperparathyroidism(e: Evidence) -> Iterator[Finding]:
     """Primary only: secondary and tertiary hyperparathyroidism ask for vitamin D."""
     active = list(_active(e, "primary-hyperparathyroidism"))

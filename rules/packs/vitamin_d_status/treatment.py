@@ -60,8 +60,8 @@ def repeat_due(e: Evidence) -> Iterator[Finding]:
 
 @derivation(
     gives=("d2-response-low",),
-    reads=("vitamin-d-source", "vitamin-d-level", "vitamin-d-level-under-adequate"),
-    needs=("measure:25ohd",),
+    requires=("vitamin-d-source", "vitamin-d-level", "vitamin-d-level-under-adequate"),
+    needs=("class:native-vitamin-d",),
 )
 def response_to_vitamin_d2(e: Evidence) -> Iterator[Finding]:
     """Long enough on D2, the level drawn long enough into it, and still low; not where D2 is chosen on purpose."""

@@ -104,6 +104,7 @@ def unstable_inr(e: Evidence) -> Iterator[Finding]:
     gives=["high-dose-vitamin-d-with-vka"],
     requires=["current-vka", "vitamin-d-intake", "no-vitamin-k-listed"],
     reads=["vitamin-d-loading", "vitamin-d-loading-overrun", "vitamin-d-high-strength-daily"],
+    needs=["class:native-vitamin-d"],
 )
 def high_dose_vitamin_d_beside_an_antagonist(e: Evidence) -> Iterator[Finding]:
     """High daily vitamin D whose label may also list vitamin K2; loading courses have rules of their own."""
