@@ -89,7 +89,13 @@ def read_medication(
     statement = record.get("resourceType") in STATEMENTS
     taking = _taking_statement(record, status) if statement else _taking_request(record, status)
     if taking is None:
-        lens.gap(record, "status", "status-not-understood", "The status cannot be read.", classes)
+        lens.gap(
+            record,
+            "status",
+            "status-not-understood",
+            "The status is missing or cannot be read.",
+            classes,
+        )
         taking = "uncertain"
     if record.get("modifierExtension"):
         lens.gap(
@@ -132,7 +138,7 @@ def _not_ours(record: Resource, product: Product, lens: Lens) -> None:
 
 
 def _taking_statement(record: Resource, status: str) -> Taking | None:
-    taking: Taking | None = _STATEMENT_STATUS.get(status) if status else "uncertain"
+    taking: Taking | None = _STATEMENT_STATUS.get(status)
     adherence = next(iter(codes(mapping(record.get("adherence")).get("code"))), "")
     taken = text(record.get("taken")).lower()  # STU3
     if record.get("wasNotTaken") is True or taken == "n":  # DSTU2, STU3
@@ -148,7 +154,7 @@ def _taking_statement(record: Resource, status: str) -> Taking | None:
 
 
 def _taking_request(record: Resource, status: str) -> Taking | None:
-    taking: Taking | None = _REQUEST_STATUS.get(status) if status else "uncertain"
+    taking: Taking | None = _REQUEST_STATUS.get(status)
     if taking == "yes" and text(record.get("intent")) in _UNCERTAIN_INTENTS:
         return "uncertain"
     return taking

@@ -52,6 +52,8 @@ def _one(part: Part, parts: tuple[Part, ...], dose: Dose, vocabulary: Vocabulary
     interval = round(dose.interval_days, 6) if dose.interval_days else None
     if amount is None:
         return Regimen(None, interval, problem=problem, note=note)
+    if amount <= 0:  # a placeholder of the sending system: a dose of nothing is not a dose
+        return Regimen(None, interval, problem="the amount is recorded as zero", note=note)
     if dose.single:
         return Regimen(amount, problem="it is a single dose", note=note)
     if dose.interval_days is None:

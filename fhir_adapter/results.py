@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from fhir_adapter.elements import (
     Resource,
     codes,
-    codings,
     mapping,
     mappings,
     name_of,
@@ -76,20 +75,26 @@ def _measured(concept: Any, lens: Lens) -> tuple[ResultCode, str] | None:
 
 
 def _named_only(record: Resource, lens: Lens) -> None:
-    """A result without any code but with a name we know is neither used nor lost in silence."""
-    if next(codings(record.get("code")), None) is not None:
+    """A result that we know only by its name (no code, or a local one) is neither used nor lost in silence."""
+    status = text(record.get("status")).lower()
+    holders = [one for one in (record, *mappings(record.get("component"))) if _holds_value(one)]
+    if status in _NO_FACT or not holders:
         return
-    for words in words_of(record.get("code")):
+    for words in (words for one in holders for words in words_of(one.get("code"))):
         measure = lens.vocabulary.result_named(words)
         if measure:
             lens.gap(
                 record,
                 "code",
                 "result-not-coded",
-                f"A result named like {lens.vocabulary.title(measure)} has no code and was not used.",
+                f"A result named like {lens.vocabulary.title(measure)} has no known code and was not used.",
                 (measure, lens.vocabulary.measures[measure].source),
             )
             return
+
+
+def _holds_value(holder: Resource) -> bool:
+    return any(name.startswith("value") for name in holder)
 
 
 def _lab(
@@ -102,6 +107,17 @@ def _lab(
     measure = known.is_
     concerns = (measure, lens.vocabulary.measures[measure].source)
     taken = _taken(record, lens)
+    if taken is not None and taken.first > lens.today:
+        # After the moment of the review: it decides nothing, and does not outdate what was drawn before.
+        lens.counts["results_of_later_days"] += 1
+        lens.gap(
+            record,
+            "effective[x]",
+            "result-of-later-day",
+            "The result is dated after the review.",
+            (),
+        )
+        return None
     value = _value(holder)
     unit, problem = _unit(known, value, lens)
     amount = value.value

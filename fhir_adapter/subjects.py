@@ -36,8 +36,7 @@ class Subject:
         if holder is None:
             holder = record.get("patient")
         target = holder.get("reference") if holder.__class__ is dict else None
-        if target.__class__ is not str:
-            target = reference_of(holder)
+        target = target.strip() if target.__class__ is str else reference_of(holder)
         if target in self._own:
             return "own"
         if not target:

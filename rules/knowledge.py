@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -98,6 +98,16 @@ class FindingModel(_Strict):
     fields: dict[str, str] = {}
     units: dict[str, str] = {}
     absent: dict[str, str] = {}
+    comparators: dict[
+        str, str
+    ] = {}  # number field -> text field with its "<" or ">", printed before it
+
+    @model_validator(mode="after")
+    def _comparators_are_fields(self) -> Self:
+        for field, sign in self.comparators.items():
+            if field not in self.fields or not self.fields.get(sign, "").startswith("text"):
+                raise ValueError(f"comparators: {field!r} or {sign!r} is no such field")
+        return self
 
     @field_validator("fields")
     @classmethod

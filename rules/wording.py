@@ -40,6 +40,8 @@ def number_in_words(value: float) -> str:
 def amount_in_words(value: float, unit: str, units: Mapping[str, str]) -> str:
     """Print a number with its unit as people read it (``5,000 international units``, ``100 mcg``)."""
     words = units.get(unit, unit)
+    if value == 1:
+        words = units.get(f"1 {unit}", words)
     return f"{number_in_words(value)} {words}".rstrip()
 
 
@@ -107,7 +109,8 @@ class Wording:
         # The unit may stand in another field: a result prints as it was reported
         if unit.startswith("{"):
             unit = str(reason.values.get(unit.strip("{}"), ""))
-        return self.value(reason.values[field], model.fields[field].rstrip("?"), unit)
+        sign = str(reason.values.get(model.comparators.get(field, ""), ""))
+        return sign + self.value(reason.values[field], model.fields[field].rstrip("?"), unit)
 
     def value(self, value: Any, kind: str, unit: str = "") -> str:
         """One value by its declared type; a unit may itself name another unit family."""
@@ -120,6 +123,10 @@ class Wording:
         if isinstance(value, date):
             return value.isoformat()
         return str(value)
+
+    def unit(self, unit: str) -> str:
+        """A unit as people read it; one that is not known stays as it was reported."""
+        return self._units.get(unit, unit)
 
     def amount(self, value: float, unit: str) -> str:
         """A number with its unit as people read it."""
@@ -193,7 +200,9 @@ def _use(use: Any, words: Wording) -> dict[str, str | None]:
 
 
 def _lab(lab: Any, words: Wording) -> dict[str, str | None]:
-    return {"title": words.title(lab.measure), "reported": lab.reported, "taken": _day(lab.taken)}
+    value, _, unit = lab.reported.partition(" ")
+    reported = f"{value} {words.unit(unit)}".strip()
+    return {"title": words.title(lab.measure), "reported": reported, "taken": _day(lab.taken)}
 
 
 def _patient(patient: Any, _: Wording) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from fhir_adapter.bundles import group_by_patient, resources_in
@@ -30,6 +30,7 @@ TYPES_OF_SOURCE: Final[Mapping[str, frozenset[str]]] = {
     "orders": frozenset({"ServiceRequest", "ProcedureRequest"}),
     "diet": frozenset({"Observation", "NutritionIntake"}),
 }
+PATIENT_DATA: Final = frozenset[str]().union(*TYPES_OF_SOURCE.values())
 NOT_IN_DOCUMENT: Final = "not part of the document"
 
 
@@ -48,7 +49,10 @@ def cases_in(document: Any, settings: Settings) -> Iterator[Case]:
     if not resources:
         raise RequestError("The file is neither a CDS Hooks request nor a FHIR resource or Bundle.")
     unread = unread_sources(resources)
-    for patient_id, own in sorted(group_by_patient(resources).items()):
+    groups = group_by_patient(resources)
+    for patient_id, own in sorted(groups.items()):
+        if not patient_id and len(groups) > 1 and PATIENT_DATA.isdisjoint(_types(own)):
+            continue  # practitioners, organisations and the like that belong to nobody
         yield Case(
             resources=own,
             patient_id=patient_id,
@@ -61,12 +65,16 @@ def cases_in(document: Any, settings: Settings) -> Iterator[Case]:
 
 def unread_sources(resources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Sources of which the document holds no resource at all."""
-    present = {str(resource.get("resourceType")) for resource in resources}
+    present = _types(resources)
     return {
         source: NOT_IN_DOCUMENT
         for source, types in TYPES_OF_SOURCE.items()
         if present.isdisjoint(types)
     }
+
+
+def _types(resources: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {str(resource.get("resourceType")) for resource in resources}
 
 
 def _case_of_call(document: dict[str, Any], settings: Settings) -> Case:

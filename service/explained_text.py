@@ -24,7 +24,7 @@ def print_explanation(told: Mapping[str, Any], console: Console | None = None) -
     who = ", ".join(
         words
         for words in (
-            f"{patient['age_years']} years" if "age_years" in patient else "age unknown",
+            _age(patient["age_years"]) if "age_years" in patient else "age unknown",
             patient.get("sex", ""),
         )
         if words
@@ -73,6 +73,10 @@ def print_explanation(told: Mapping[str, Any], console: Console | None = None) -
             style="dim",
         )
     )
+
+
+def _age(years: int) -> str:
+    return "1 year" if years == 1 else f"{years} years"
 
 
 def _panel(one: Mapping[str, Any]) -> Panel:

@@ -121,8 +121,8 @@ def vitamin_d_level_high(e: Evidence) -> Iterator[Finding]:
     if very or explained:
         yield e.finding(
             "vitamin-d-level-high", because=(level, intake), parameters=() if very else (profiles, dose),
-            value=level.values["value"], unit=level.values["unit"], taken=level.values.get("taken"),
-            days=level.values["days"], daily=intake.values["daily"],
+            value=level.values["value"], comparator=level.values["comparator"], unit=level.values["unit"],
+            taken=level.values.get("taken"), days=level.values["days"], daily=intake.values["daily"],
         )  # fmt: skip
 
 

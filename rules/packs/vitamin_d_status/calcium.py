@@ -57,7 +57,8 @@ def calcium_status(e: Evidence) -> Iterator[Finding]:
     )
     measured = e.finding(
         "calcium-measured", because=newest.labs, parameters=newest.parameters, missing=missing,
-        value=value, unit=newest.lab.unit, taken=newest.lab.taken, days=days, kind=newest.kind,
+        value=value, comparator=newest.interval.comparator, unit=newest.lab.unit, taken=newest.lab.taken,
+        days=days, kind=newest.kind,
     )  # fmt: skip
     yield measured
     first, second = _cut_offs(e, newest)
@@ -70,7 +71,8 @@ def calcium_status(e: Evidence) -> Iterator[Finding]:
     if days <= window.value:
         raised = e.finding(
             "hypercalcaemia", because=(measured,), parameters=(window, *used), missing=missing, grade=grade,
-            value=value, unit=newest.lab.unit, taken=newest.lab.taken, days=days,
+            value=value, comparator=newest.interval.comparator, unit=newest.lab.unit, taken=newest.lab.taken,
+            days=days,
         )  # fmt: skip
         yield raised
         if grade > 1:

@@ -27,6 +27,15 @@ class Interval:
             self.high_open or other.high_open,
         )
 
+    @property
+    def comparator(self) -> str:
+        """How the stated number is to be read: ``>`` or ``<`` when the range is open to one side."""
+        if math.isinf(self.high):
+            return ">" if self.low_open else ">="
+        if self.low < self.high:
+            return "<" if self.high_open else "<="
+        return ""
+
     def below(self, cut: float) -> bool:
         """Every value allowed is lower than the cut-off."""
         return self.high < cut or (self.high == cut and self.high_open)

@@ -60,6 +60,7 @@ def vitamin_d_level(e: Evidence) -> Iterator[Finding]:
         "vitamin-d-latest",
         because=newest.labs,
         value=value,
+        comparator=newest.interval.comparator,
         unit=newest.lab.unit,
         taken=newest.lab.taken,
         days=days,
@@ -84,8 +85,8 @@ def _banded(
         missing.append(str(e.parameter("vitd.words.assumed-total").value))
     level = e.finding(
         "vitamin-d-level", because=(latest,), parameters=(e.parameter("vitd.level.window"), *used), missing=missing,
-        value=value, unit=newest.lab.unit, taken=newest.lab.taken, days=days, band=band, profile=_profile(e),
-        assumed_total=newest.assumed_total,
+        value=value, comparator=newest.interval.comparator, unit=newest.lab.unit, taken=newest.lab.taken,
+        days=days, band=band, profile=_profile(e), assumed_total=newest.assumed_total,
     )  # fmt: skip
     yield level
     severe = e.parameter("vitd.level.severe")

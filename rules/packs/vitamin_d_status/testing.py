@@ -116,7 +116,8 @@ def retest(e: Evidence) -> Iterator[Finding]:
     if early and latest is not None:
         yield e.finding(
             "too-early-to-retest", because=(latest,), parameters=(soonest,), value=latest.values["value"],
-            unit=latest.values["unit"], taken=latest.values["taken"], days=latest.values["days"],
+            comparator=latest.values["comparator"], unit=latest.values["unit"], taken=latest.values["taken"],
+            days=latest.values["days"],
         )  # fmt: skip
     elif e.first("indication-for-25ohd") is not None or not _needs_indication(e):
         yield e.finding("may-order-25ohd")

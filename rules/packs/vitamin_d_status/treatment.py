@@ -92,7 +92,8 @@ def response_to_vitamin_d2(e: Evidence) -> Iterator[Finding]:
         return
     yield e.finding(
         "d2-response-low", "vitamin-d2", because=(level, source), parameters=(used, into, chosen),
-        value=level.values["value"], unit=level.values["unit"], taken=drawn, into=_between(since, drawn),
+        value=level.values["value"], comparator=level.values["comparator"], unit=level.values["unit"],
+        taken=drawn, into=_between(since, drawn),
     )  # fmt: skip
 
 

@@ -39,7 +39,8 @@ def low_inr_while_vitamin_k_is_taken(e: Evidence) -> Iterator[Finding]:
     for source in (*sources, *e.findings("natto-eaten")):
         yield e.finding(
             "low-inr-on-vitamin-k", source.about, because=[latest, target, source, vka],
-            parameters=[window, established], value=latest.value, days=latest.days, low=target.low,
+            parameters=[window, established], value=latest.value, comparator=latest.comparator,
+            days=latest.days, low=target.low,
             high=target.high, assumed=target.assumed, vka=vka.about,
         )  # fmt: skip
 
@@ -68,7 +69,7 @@ def high_inr_on_an_antagonist(e: Evidence) -> Iterator[Finding]:
     if latest.value > top.value or (latest.comparator == ">" and latest.value >= top.value):
         yield e.finding(
             "inr-above-critical", "inr", because=[latest], parameters=[top],
-            value=latest.value, limit=float(top.value),
+            value=latest.value, comparator=latest.comparator, limit=float(top.value),
         )  # fmt: skip
 
 
