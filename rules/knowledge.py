@@ -98,9 +98,8 @@ class FindingModel(_Strict):
     fields: dict[str, str] = {}
     units: dict[str, str] = {}
     absent: dict[str, str] = {}
-    comparators: dict[
-        str, str
-    ] = {}  # number field -> text field with its "<" or ">", printed before it
+    # number field -> text field with its "<" or ">", printed before it
+    comparators: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _comparators_are_fields(self) -> Self:

@@ -91,7 +91,7 @@ def test_a_dose_of_nothing_is_an_unknown_dose(engine, value):
 @pytest.mark.parametrize("status", [None, "", "taking it"])
 def test_vitamin_k_of_no_readable_status_is_asked_about_on_an_antagonist(engine, status):
     found = reviewed(engine, WARFARIN, product("Vitamin K2", status=status))
-    assert [gap.code for gap in found.gap_cards] == ["status-not-understood"]
+    assert [gap.source for gap in found.gap_cards] == ["MedicationStatement/s"]
     assert not reviewed(engine, product("Vitamin K2", status=status)).gap_cards
 
 
