@@ -445,7 +445,7 @@ def test_context_members_of_newer_hooks_are_ignored(house):
 
 @pytest.mark.requirement("C12", "C39")
 def test_requests_and_answers_follow_our_schemas(house, root):
-    schemas = root / "docs" / "reference" / "schemas"
+    schemas = root / "service" / "cds_hooks" / "schemas"
     response = Draft202012Validator(json.loads((schemas / "response.schema.json").read_text()))
     discovery = Draft202012Validator(json.loads((schemas / "discovery.schema.json").read_text()))
     discovery.validate(house.send("GET", "/cds-services").json())
