@@ -65,15 +65,9 @@ def _of_bundle(bundle: Resource) -> Prefetched:
         for entry in mappings(bundle.get("entry"))
         if (one := mapping(entry.get("resource"))).get("resourceType") == "OperationOutcome"
     ]
-    link = next(
-        (
-            text(one.get("url"))
-            for one in mappings(bundle.get("link"))
-            if one.get("relation") == "next"
-        ),
-        "",
-    )
-    if any(_is_failure(one) for one in outcomes):
+    links = mappings(bundle.get("link")) if "link" in bundle else ()
+    link = next((text(one.get("url")) for one in links if one.get("relation") == "next"), "")
+    if outcomes and any(_is_failure(one) for one in outcomes):
         return Prefetched(PrefetchState.FAILED, found, link)
     if link or _is_short(bundle, len(found)):
         return Prefetched(PrefetchState.TRUNCATED, found, link)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rules.errors import FactError
 from rules.facts import (
@@ -25,6 +25,8 @@ from rules.facts import (
 if TYPE_CHECKING:
     from rules.in_force import KnowledgeInForce
 
+_T = TypeVar("_T")
+
 
 class Evidence:
     """Facts and findings of one patient on one day; derivations read it and return more findings."""
@@ -40,6 +42,7 @@ class Evidence:
         self.context = facts.context
         self.uses = facts.uses
         self._findings: dict[str, list[Finding]] = {}
+        self._remembered: dict[Hashable, Any] = {}
         self._uses_by_class: dict[str, list[MedicationUse]] = {}
         self._labs_by_measure: dict[str, list[LabResult]] = {}
         self._conditions_by_problem: dict[str, list[Condition]] = {}
@@ -111,6 +114,15 @@ class Evidence:
     def days_since(self, day: date | None) -> int | None:
         """Calendar days from ``day`` to today; negative in the future, ``None`` when unknown."""
         return None if day is None else (self.today - day).days
+
+    # Work ------------------------------------------------------------------------------------------------------
+
+    def once(self, key: Hashable, work_out: Callable[[], _T]) -> _T:
+        """What several derivations need of this patient, worked out by the first of them."""
+        if key not in self._remembered:
+            self._remembered[key] = work_out()
+        found: _T = self._remembered[key]
+        return found
 
     # Findings --------------------------------------------------------------------------------------------------
 

@@ -103,7 +103,14 @@ def courses_of(
     ``one_course`` treats all records as one therapy whatever their strengths, and an ended record without an
     end date as continued by the next prescription: right for anticoagulants, whose renewals replace each other.
     """
-    held = list(uses)
+    held = tuple(uses)
+    if not held:
+        return []
+    key = ("courses", one_course, tuple(map(id, held)))  # facts live as long as their evidence
+    return list(e.once(key, lambda: _courses(e, held, one_course=one_course)))
+
+
+def _courses(e: Evidence, held: Sequence[MedicationUse], *, one_course: bool) -> list[Course]:
     gap = timedelta(days=e.parameter("course.gap").value)
     renewal = timedelta(days=e.parameter("course.renewal").value) if one_course else None
     past = [use for use in held if was_taken(use, e.today)]
