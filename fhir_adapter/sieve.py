@@ -136,7 +136,7 @@ class Sieve:
     def _compile(self, kind: str) -> Any:
         """The search for one type; None where it cannot be searched for safely."""
         try:
-            import re2
+            import re2  # type: ignore[import-untyped]
         except ImportError:
             return None
         types = [one for one in (*self._relevance.kinds, *_STRUCTURES) if one != kind]

@@ -1,0 +1,102 @@
+"""A run that is killed anywhere goes on with --resume and ends with the same bytes."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from service.batch.run import Run
+from service.batch.values import OutputRefused
+from tests.service.batch.people import AS_OF, population, write_lines
+from tests.service.batch.test_review import options, results
+
+# Small stretches make many checkpoints, so that a kill at any moment finds some done and some not.
+_START = (
+    "import service.batch.inputs as i; i.tasks_of.__defaults__ = (6000,); "
+    "from service.batch.cli import app; app()"
+)
+
+
+def start(folder, out, *more):
+    command = [sys.executable, "-c", _START, str(folder), "--out", str(out), "--as-of", AS_OF]
+    return subprocess.Popen(
+        [*command, "--workers", "1", "--quiet", *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_lines(tmp_path / "in", *population(40))
+
+
+def files_made(out):
+    """How far a run is; 0 before it begins and after it ended."""
+    try:
+        return len(os.listdir(out / ".work"))
+    except FileNotFoundError:
+        return 0
+
+
+def ended(run, code=0):
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == code, said.decode()
+    return said
+
+
+def test_killed_at_ten_random_points_and_resumed(tmp_path, folder):
+    whole = start(folder, tmp_path / "whole")
+    most = 0
+    while whole.poll() is None:
+        most = max(most, files_made(tmp_path / "whole"))
+    ended(whole)
+    rng = random.Random(6)
+    killed = 0
+    while killed < 10:
+        out = tmp_path / f"killed-{killed}-{rng.random()}"
+        run = start(folder, out)
+        wanted = rng.randrange(1, most)
+        while run.poll() is None and files_made(out) < wanted:
+            time.sleep(0.0005)
+        run.kill()
+        run.communicate(timeout=60)
+        if run.returncode == 0:
+            continue  # it was done before the signal came
+        killed += 1
+        begun = (out / ".work" / "plan.json").exists()
+        ended(start(folder, out, *["--resume"] * begun))
+        assert results(out) == results(tmp_path / "whole")
+        assert not (out / ".work").exists()
+
+
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_politely_it_says_how_to_go_on(tmp_path, folder, way):
+    run = start(folder, tmp_path / "out")
+    while run.poll() is None and files_made(tmp_path / "out") < 3:
+        time.sleep(0.001)
+    run.send_signal(way)
+    assert b"--resume" in ended(run, 13)
+    ended(start(folder, tmp_path / "out", "--resume"))
+
+
+def test_it_does_not_go_on_with_other_data_or_options(tmp_path, folder):
+    run = start(folder, tmp_path / "out")
+    while run.poll() is None and files_made(tmp_path / "out") < 3:
+        time.sleep(0.001)
+    run.kill()
+    run.communicate(timeout=60)
+    with pytest.raises(OutputRefused, match="interrupted run: go on"):
+        Run(tmp_path / "out").review([folder], options())
+    with pytest.raises(OutputRefused, match="other inputs"):
+        Run(tmp_path / "out").review([folder], options(verbosity="education"), resume=True)
+    with (folder / "Patient.000.ndjson").open("a") as file:
+        file.write("\n")
+    with pytest.raises(OutputRefused, match="other inputs"):
+        Run(tmp_path / "out").review([folder], options(), resume=True)
