@@ -100,7 +100,13 @@ def _running(settings: Settings, listening: socket.socket) -> Iterator[FastAPI]:
     from service.app import create_app
 
     application = create_app(settings, clock=lambda: TOLD_ON)
-    config = uvicorn.Config(application, log_level="warning", access_log=False, proxy_headers=False)
+    config = uvicorn.Config(
+        application,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

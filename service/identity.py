@@ -113,8 +113,8 @@ def open_session(
     return secret
 
 
-def session_of(database: Database, secret: str, now: datetime) -> SignedIn:
-    """Who holds this secret now.
+def session_of(database: Database, secret: str, now: datetime, *, is_use: bool = True) -> SignedIn:
+    """Who holds this secret now; ``is_use`` starts the time without use anew.
 
     Raises:
         NotTrusted: there is no such session any more (401).
@@ -131,7 +131,7 @@ def session_of(database: Database, secret: str, now: datetime) -> SignedIn:
         ).one_or_none()
     if row is None or row.expires <= at or row.seen + IDLE // timedelta(microseconds=1) <= at:
         raise NotTrusted("no session")
-    if at - row.seen > _REMEMBER_USE // timedelta(microseconds=1):
+    if is_use and at - row.seen > _REMEMBER_USE // timedelta(microseconds=1):
         database.write(
             lambda held: held.execute(
                 update(table).where(table.c.secret_hash == hashed).values(seen=at)

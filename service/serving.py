@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import socket
 import time
@@ -77,13 +78,18 @@ def run_worker(settings: Settings, listening: socket.socket) -> None:
 
     from service.app import create_app
 
+    app = create_app(settings)
+    signal.signal(signal.SIGHUP, lambda *_: app.state.reloader.ask())
+    supervisor = os.getppid()
+    app.state.reloader.pass_on = lambda: os.kill(supervisor, signal.SIGHUP)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_level=settings.log_level,
         access_log=False,
         proxy_headers=False,
         server_header=False,
         date_header=True,
+        timeout_graceful_shutdown=5,  # open worklists listen for as long as they are open
     )
     uvicorn.Server(config).run(sockets=[listening])
 
@@ -109,6 +115,7 @@ class Supervisor:
         """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._pass_on)
         for place in range(self._wanted):
             self._start(place)
         while not self._stopping:
@@ -131,6 +138,7 @@ class Supervisor:
     def _run_worker(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a worker that is still starting reads the newest packs anyway
         self._work()
 
     def _look(self) -> None:
@@ -153,6 +161,12 @@ class Supervisor:
                 self._gave_up = self._stopping = True
                 return
             self._start(place)
+
+    def _pass_on(self, _signal: int, _frame: FrameType | None) -> None:
+        """Every worker reloads its packs when the service is told to (SIGHUP)."""
+        for process, _ in list(self._running.values()):
+            if process.pid is not None and process.is_alive():
+                os.kill(process.pid, signal.SIGHUP)
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stopping = True

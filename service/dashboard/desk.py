@@ -87,13 +87,22 @@ class Desk:
         self.cookie = "__Host-dekacard" if self.secure else "dekacard-dev"
 
     def route(
-        self, method: Literal["GET", "POST"], path: str, need: Right | Need, handler: Handler
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        need: Right | Need,
+        handler: Handler,
+        *,
+        keeps_awake: bool = True,
     ) -> None:
-        """Offer ``handler`` at ``path`` to whoever has the right."""
+        """Offer ``handler`` at ``path`` to whoever has the right.
+
+        ``keeps_awake`` is false where the browser asks by itself: that is no use that keeps a session open.
+        """
         self.needs[method, path] = need
 
         async def endpoint(request: Request) -> Response:
-            return await self._answer(request, need, handler)
+            return await self._answer(request, need, handler, keeps_awake=keeps_awake)
 
         self.routes.append(Route(path, endpoint, methods=[method], include_in_schema=False))
 
@@ -110,7 +119,9 @@ class Desk:
             )
         )
 
-    async def _answer(self, request: Request, need: Right | Need, handler: Handler) -> Response:
+    async def _answer(
+        self, request: Request, need: Right | Need, handler: Handler, *, keeps_awake: bool
+    ) -> Response:
         nonce = secrets.token_urlsafe(18)
         visit = Visit(
             desk=self, path=dict(request.path_params), query=dict(request.query_params), form={},
@@ -121,24 +132,26 @@ class Desk:
             if request.method == "POST":
                 refuse_other_origins(request.headers)
                 visit = msgspec.structs.replace(visit, form=await _form(request))
-            response = await run_in_threadpool(self._serve, visit, request, need, handler)
+            response = await run_in_threadpool(
+                self._serve, visit, request.method, need, handler, keeps_awake=keeps_awake
+            )
         except DekacardError as error:
             response = _refusal(visit, error)
         return armour(response, nonce, over_tls=self.secure)
 
     def _serve(
-        self, visit: Visit, request: Request, need: Right | Need, handler: Handler
+        self, visit: Visit, method: str, need: Right | Need, handler: Handler, *, keeps_awake: bool
     ) -> Response:
         try:
-            who = session_of(self.record.database, visit.cookie, visit.now)
+            who = session_of(self.record.database, visit.cookie, visit.now, is_use=keeps_awake)
         except NotTrusted:
             if need != "anyone":
-                if request.method == "GET":
+                if method == "GET":
                     return visit.go("/login")
                 raise
             return handler(visit)
         visit = msgspec.structs.replace(visit, signed_in=who)
-        if request.method == "POST":
+        if method == "POST":
             refuse_foreign_form(visit.form.get("form_token", ""), who.form_token)
         if need not in {"anyone", "signed-in"} and not who.may(need):  # type: ignore[arg-type]
             raise NotTrusted(f"role {who.role} lacks {need}", status=403)

@@ -10,6 +10,7 @@ from service.dashboard.alert_page import AlertPage
 from service.dashboard.assets import serve_asset
 from service.dashboard.desk import Desk
 from service.dashboard.gate import Gate
+from service.dashboard.live import Live
 from service.dashboard.patient_page import PatientPage
 from service.dashboard.triage import Triage
 from service.dashboard.worklist_page import WorklistPage
@@ -28,6 +29,7 @@ def mount_dashboard(app: FastAPI, parts: Parts, record: Record) -> Desk:
     WorklistPage(desk)
     Triage(desk, AlertPage(desk))
     PatientPage(desk)
+    Live(desk)
     app.router.routes.extend(desk.routes)
     app.router.routes.append(
         Route("/static/{digest}/{name:path}", serve_asset, methods=["GET"], include_in_schema=False)

@@ -39,7 +39,7 @@ def how_long(microseconds: int, now: datetime) -> str:
         return f"{span // _HOUR} h"
     if span.days <= _DAYS_SHOWN_AS_DAYS:
         return f"{span.days} d"
-    return f"{span.days // 30} months"
+    return f"{span.days // 30} mo"
 
 
 def moment(microseconds: int) -> str:

@@ -24,8 +24,8 @@ LEFT: Final = 64
 RIGHT: Final = 24
 _HIGH: Final = 96  # of a panel with results
 _LOW: Final = 64  # of a panel with courses
-_TOP: Final = 22  # above a panel, for its title
-_FOOT: Final = 30
+_TOP: Final = 36  # above a panel, for its title
+_FOOT: Final = 34
 _LONGEST: Final = 3_653  # days; what is older stands in the table
 _MONTHS_APART: Final = ((100, 1), (400, 2), (1_200, 6), (99_999, 12))
 

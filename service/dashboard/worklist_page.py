@@ -10,6 +10,7 @@ import msgspec
 
 from service.alerts.lifecycle import Action
 from service.dashboard.casebook import Glance, glances
+from service.dashboard.live import newest_of
 from service.dashboard.plots import sparkline
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class WorklistPage:
             "work.html", views=VIEWS, view=view, filters=filters, rows=found.rows, glances=shown, more=more,
             sparks={number: _spark(glance) for number, glance in shown.items()}, by_patient=by_patient,
             patients=_by_patient(found.rows) if by_patient else [], counts=_counts(self._desk, visit),
-            may_triage=visit.who.may("triage"), rules=sorted(self._desk.parts.engine.rulebook.cards), link=_link(filters),
+            may_triage=visit.who.may("triage"),
+            since=newest_of(self._desk, visit.who.tenant), rules=sorted(self._desk.parts.engine.rulebook.cards), link=_link(filters),
             done=_done(visit.query.get("done", "")), title=self._desk.parts.engine.rulebook.vocabulary.title,
         )  # fmt: skip
 

@@ -24,6 +24,7 @@ ROUTES = {
     ("GET", "/work"): "see-alerts",
     ("GET", "/a/{number:int}"): "see-alerts",
     ("GET", "/p/{patient}"): "see-alerts",
+    ("GET", "/live"): "see-alerts",
     ("POST", "/a/{number:int}/act"): "triage",
 }
 ELSEWHERE = (
@@ -159,6 +160,13 @@ def test_a_session_ends_with_idleness_with_time_with_sign_out_and_with_its_accou
         now=site.now,
     )
     assert site.get("/work").status_code == 303
+
+
+def test_a_browser_that_asks_by_itself_keeps_no_session_awake(site):
+    for _ in range(3):
+        site.now += timedelta(minutes=6)
+        asked = site.get("/live?since=x").status_code
+    assert asked == 303
 
 
 def test_the_store_holds_no_secret_of_a_session(site):
