@@ -39,6 +39,8 @@
     if (event.key === "?") { event.preventDefault(); if (help) help.showModal(); return; }
     if (mine.get()) return;
     if (waitingForGo) { waitingForGo = false; if (event.key === "w") location.assign("/work"); return; }
+    // A jump to #a7 takes the focus away from the row; its mark stays, and so does what Enter means
+    if (event.key === "Enter" && place >= 0 && target === document.body) { rows()[place].querySelector("a.problem-link").click(); return; }
     if (event.key === "g") { waitingForGo = true; return; }
     if (event.key === "j" || event.key === "k") { event.preventDefault(); moveTo(place + (event.key === "j" ? 1 : -1)); return; }
     if (event.key === "/") { const field = document.getElementById("rule"); if (field) { event.preventDefault(); field.focus(); } return; }
