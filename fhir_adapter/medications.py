@@ -97,6 +97,10 @@ def read_medication(
             classes,
         )
         taking = "uncertain"
+    elif status == "unknown" and "vitamin-k" in classes:
+        # The rules count only what is taken; beside an antagonist silence would read as "not taken"
+        says = "The record says that nobody knows whether this product is taken."
+        lens.gap(record, "status", "taking-not-known", says, classes)
     if record.get("modifierExtension"):
         lens.gap(
             record,
