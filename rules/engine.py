@@ -182,7 +182,9 @@ class Engine:
                 if item is not None:
                     bound.append(one)
                     items.append(item)
-            for name, places in _match(compiled.matcher, items, stratum):
+            # Later rules wait for what earlier ones infer, and mostly in vain; the first are always matched
+            awake = not stratum or program.could_fire(stratum, {item.kind for item in items})
+            for name, places in _match(compiled.matcher, items, stratum) if awake else ():
                 rule = self.rulebook.rules[name]
                 if not self._concluder.speaks(name, context):
                     continue

@@ -142,6 +142,10 @@ class Program:
         """Kinds of which an item must be present for the rule to fire at all (the patient always is)."""
         return self._by_name[rule].triggers
 
+    def could_fire(self, stratum: int, kinds: set[str]) -> bool:
+        """Whether items of these kinds are enough for any rule of a stratum."""
+        return any(rule.triggers <= kinds for rule in self.rules[stratum])
+
     @cached_property
     def _by_name(self) -> dict[str, CompiledRule]:
         return {rule.name: rule for stratum in self.rules for rule in stratum}
