@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from service.batch.account import Account
 
 STDIN: Final = ".stdin"
+WHAT_IF: Final = "what-if"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.command()
-def review(
+def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -55,6 +56,23 @@ def review(
         bool,
         typer.Option("--sieve/--no-sieve", help="Skip lines of no concern without parsing them."),
     ] = True,
+    spark: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MASTER", help="Review on Spark (extra 'spark'): local[2], spark://..."
+        ),
+    ] = None,
+    compare_run: Annotated[
+        Path | None,
+        typer.Option(help="Results of an earlier run: tell what is new, changed and cleared."),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PACKDIR",
+            help="Also review with the packs of this folder, and tell what differs.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Review every patient of files, folders or a Bulk Data export.
@@ -79,15 +97,28 @@ def review(
         pack_dirs=tuple(str(one) for one in settings.pack_dirs),
         sieve=sieve,
     )
-    run = Run(out, workers=workers, progress=Progress(quiet=quiet))
+    progress = Progress(quiet=quiet)
+    run = Run(out, workers=workers, progress=progress)
+    if spark is not None:
+        from service.batch.spark import SparkRun, session
+
+        run = SparkRun(out, spark=session(spark), progress=progress)
     try:
         account = run.review(_given(paths, out, resume=resume), options, resume=resume)
     except OutputRefused as error:
         _stop(str(error), BatchExit.OUTPUT_BUSY)
     except Interrupted as error:
         _stop(str(error), BatchExit.INTERRUPTED)
-    shutil.rmtree(out / STDIN, ignore_errors=True)
     _tell(account, out)
+    if compare_run is not None:
+        _tell_changes(compare_run, out)
+    if compare is not None:
+        changed = _with_packs(options, compare)
+        Run(out / WHAT_IF, workers=workers, progress=progress).review(
+            _given(paths, out, resume=True), changed
+        )
+        _tell_changes(out, out / WHAT_IF, out / WHAT_IF)
+    shutil.rmtree(out / STDIN, ignore_errors=True)
     if account.told["failures"]:
         raise typer.Exit(4)
     if account.rejects:
@@ -123,6 +154,31 @@ def _tell(account: Account, out: Path) -> None:
     )
     if not account.parquet:
         typer.echo("No Parquet table: install the extra 'batch'.", err=True)
+
+
+def _tell_changes(before: Path, after: Path, into: Path | None = None) -> None:
+    from service.batch.comparing import told, write_difference
+
+    target = (into or after) / "changes.ndjson"
+    for line in told(write_difference(before, after, target)):
+        typer.echo(line)
+
+
+def _with_packs(options: Options, folder: Path) -> Options:
+    """The options with the packs of a folder in force: they replace bundled ones of the same id, or are added."""
+    import msgspec
+
+    from rules.pack_folder import read_head
+    from rules.rulebook import load_rulebook
+
+    found = sorted({path.parent for path in folder.glob("**/pack.toml")})
+    if not found:
+        raise RequestError(f"{folder} holds no pack (a folder with pack.toml).")
+    names = [read_head(one).id for one in found]
+    pack_dirs = tuple(sorted({str(one.parent.resolve()) for one in found}))
+    known = [pack.head.id for pack in load_rulebook(options.packs).packs]
+    packs = tuple(dict.fromkeys([*known, *names]))
+    return msgspec.structs.replace(options, packs=packs, pack_dirs=(*options.pack_dirs, *pack_dirs))
 
 
 def _stop(message: str, code: int) -> NoReturn:

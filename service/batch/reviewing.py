@@ -6,6 +6,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -55,6 +56,13 @@ class Reviewer:
             patients[record.key].append(record)
         for key in sorted(patients):
             line = self.review_patient(key, patients.pop(key), report)
+            if line is not None:
+                yield line
+
+    def review_sorted(self, records: Iterable[Record], report: ShardReport) -> Iterator[bytes]:
+        """The same for records that come sorted by patient: only one patient is held at a time."""
+        for key, own in groupby(records, key=lambda one: one.key):
+            line = self.review_patient(key, list(own), report)
             if line is not None:
                 yield line
 

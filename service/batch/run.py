@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from rules.errors import RequestError
+from rules.rulebook import Rulebook, load_rulebook
 from service.batch import workshop
 from service.batch.account import Account
 from service.batch.inputs import Inputs, Source, find_inputs, tasks_of
@@ -27,6 +28,7 @@ from service.batch.medications import read_shelf
 from service.batch.outputs import answers_in, write_outputs
 from service.batch.progress import Progress
 from service.batch.shards import ShardReader
+from service.batch.summary import summary_page
 from service.batch.values import Interrupted, Options, OutputRefused, ScanReport, ShardReport, Task
 from service.batch.workshop import (
     Blueprint,
@@ -38,6 +40,7 @@ from service.batch.workshop import (
     write_whole,
 )
 from service.documents import TYPES_OF_SOURCE
+from service.settings import Settings
 
 WORK: Final = ".work"
 NOT_FETCHED: Final = "not fetched"
@@ -87,7 +90,7 @@ class Run:
             fingerprint="",
         )
         plan.fingerprint = hashlib.sha256(
-            msgspec.json.encode([options, inputs.sources, _knowledge(options), plan.shards])
+            msgspec.json.encode([options, inputs.sources, _rulebook(options).digests, plan.shards])
         ).hexdigest()
         known = self.work / "plan.json"
         if known.is_file():
@@ -168,7 +171,7 @@ class Run:
             scans,
             shards,
             unread=delivery.unread,
-            knowledge=_knowledge(plan.options),
+            knowledge=_rulebook(plan.options).digests,
         )
         parts = [reviewed_file(self.work, shard) for shard in range(plan.shards)]
 
@@ -180,6 +183,7 @@ class Run:
         )
         elapsed = time.monotonic() - self.started
         put("run.meta.json", account.meta(self.workers, elapsed, datetime.now(UTC)))
+        put("summary.html", summary_page(account.told, _rulebook(plan.options)).encode())
         put("run.json", account.to_json())
         shutil.rmtree(self.work)
         return account
@@ -267,15 +271,12 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _knowledge(options: Options) -> dict[str, str]:
-    """Versions and digests of the packs in force, without building an engine."""
-    from rules.rulebook import load_rulebook
-    from service.settings import Settings
-
+def _rulebook(options: Options) -> Rulebook:
+    """The packs in force, without an engine."""
     settings = Settings.read(
         packs=options.packs, pack_dirs=tuple(Path(one) for one in options.pack_dirs) or None
     )
-    return load_rulebook(settings.packs, settings.pack_dirs).digests
+    return load_rulebook(settings.packs, settings.pack_dirs)
 
 
 def _weight(task: Task) -> int:

@@ -1,6 +1,5 @@
 """A run that is killed anywhere goes on with --resume and ends with the same bytes."""
 
-import os
 import random
 import signal
 import subprocess
@@ -40,7 +39,7 @@ def folder(tmp_path):
 def files_made(out):
     """How far a run is; 0 before it begins and after it ended."""
     try:
-        return len(os.listdir(out / ".work"))
+        return len(list((out / ".work").iterdir()))
     except FileNotFoundError:
         return 0
 

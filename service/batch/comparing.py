@@ -1,0 +1,130 @@
+"""What changed between two runs, or between two states of knowledge: new, changed and cleared."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from rules.errors import RequestError
+
+RECOMMENDATIONS: Final = "recommendations.csv"
+_ORDER: Final = ("patient", "rule", "about")
+
+
+class Difference:
+    """Recommendations of two runs side by side; both lists are sorted by patient, so nothing is kept in memory."""
+
+    def __init__(self, before: Path, after: Path) -> None:
+        self._before, self._after = before, after
+        self.rules: dict[str, dict[str, list[str]]] = {}
+
+    def changes(self) -> Iterator[dict[str, Any]]:
+        """One row for each recommendation that appears, vanishes or differs; unchanged ones are only counted.
+
+        Raises:
+            RequestError: a folder holds no finished run.
+        """
+        earlier, later = _patients(self._before), _patients(self._after)
+        one, two = next(earlier, None), next(later, None)
+        while one is not None or two is not None:
+            if one is not None and (two is None or one[0] < two[0]):
+                yield from self._compare(one[0], one[1], {})
+                one = next(earlier, None)
+            elif two is not None and (one is None or two[0] < one[0]):
+                yield from self._compare(two[0], {}, two[1])
+                two = next(later, None)
+            elif one is not None and two is not None:
+                yield from self._compare(one[0], one[1], two[1])
+                one, two = next(earlier, None), next(later, None)
+
+    def _compare(
+        self,
+        patient: str,
+        before: dict[tuple[str, str], dict[str, str]],
+        after: dict[tuple[str, str], dict[str, str]],
+    ) -> Iterator[dict[str, Any]]:
+        for key in sorted(before.keys() | after.keys()):
+            was, now = before.get(key), after.get(key)
+            change = _change(was, now)
+            rule = self.rules.setdefault(key[0], {})
+            rule.setdefault(change, []).append(patient)
+            if change != "same":
+                yield {
+                    "patient": patient,
+                    "rule": key[0],
+                    "about": key[1],
+                    "change": change,
+                    "was": was["indicator"] if was else None,
+                    "is": now["indicator"] if now else None,
+                    "summary": (now or was or {}).get("summary", ""),
+                }
+
+
+def _change(was: dict[str, str] | None, now: dict[str, str] | None) -> str:
+    if was is None:
+        return "new"
+    if now is None:
+        return "cleared"
+    if was["indicator"] != now["indicator"]:
+        return "severity"
+    return (
+        "changed"
+        if (was["evidence"], was["summary"]) != (now["evidence"], now["summary"])
+        else "same"
+    )
+
+
+def _patients(
+    folder: Path,
+) -> Iterator[tuple[str, dict[tuple[str, str], dict[str, str]]]]:
+    if not (folder / "run.json").is_file():
+        raise RequestError(f"{folder} holds no finished run.")
+    with (folder / RECOMMENDATIONS).open(newline="", encoding="utf-8") as file:
+        patient = ""
+        own: dict[tuple[str, str], dict[str, str]] = {}
+        for row in csv.DictReader(file):
+            if own and row["patient"] != patient:
+                yield patient, own
+                own = {}
+            patient = row["patient"]
+            own[row["rule"], row["about"]] = row
+        if own:
+            yield patient, own
+
+
+def write_difference(before: Path, after: Path, target: Path) -> Difference:
+    """Write every change as a line of JSON, sorted by patient, and give back the counts."""
+    difference = Difference(before, after)
+    beside = target.with_suffix(".part")
+    with beside.open("wb") as file:
+        for row in difference.changes():
+            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+    beside.replace(target)
+    return difference
+
+
+def told(difference: Difference, examples: int = 5) -> Iterator[str]:
+    """Per rule what appears, vanishes and changes, with some of the patients."""
+    words = {
+        "new": "appears for",
+        "cleared": "vanishes for",
+        "severity": "changes its urgency for",
+        "changed": "says something else for",
+    }
+    quiet = True
+    for rule, changes in sorted(difference.rules.items()):
+        for change, verb in words.items():
+            patients = changes.get(change, [])
+            if patients:
+                quiet = False
+                some = ", ".join(
+                    f"Patient/{one.removeprefix(chr(39))}" for one in patients[:examples]
+                )
+                more = f" and {len(patients) - examples} more" if len(patients) > examples else ""
+                yield f"{rule} {verb} {len(patients)} ({some}{more})"
+    if quiet:
+        yield "Nothing differs."
