@@ -244,7 +244,8 @@ class CitationModel(_Strict):
     @property
     def label(self) -> str:
         """Authors, title, journal and year in one line."""
-        parts = [
-            part for part in (self.authors, self.title, self.journal, str(self.year or "")) if part
-        ]
+        year = str(self.year or "")
+        if year and year in (self.journal or ""):
+            year = ""
+        parts = [part for part in (self.authors, self.title, self.journal, year) if part]
         return ". ".join(part.rstrip(".") for part in parts)

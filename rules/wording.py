@@ -155,8 +155,12 @@ class Wording:
         for kind, (name, describe) in _FACTS.items():
             if isinstance(fact, kind):
                 values = describe(fact, self)
-                return _fill_optional(self._facts[name], values)
+                return _UNSEEN.sub(" ", _fill_optional(self._facts[name], values))
         raise KnowledgeError(f"no sentence for a fact of type {type(fact).__name__}.")
+
+
+# Names of products come from a record: marks that nobody sees could turn the reading direction or steer a terminal.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
 
 @lru_cache(maxsize=4_096)

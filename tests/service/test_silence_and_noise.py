@@ -1,5 +1,6 @@
 """Records that once led to silence where a warning was due, or to a warning where none was."""
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -163,3 +164,24 @@ def test_what_belongs_to_nobody_is_no_patient_with_nothing_found():
     assert [case.patient_id for case in cases_in(bundle, Settings())] == ["p", "q"]
     bundle["entry"].append({"resource": inr(9.5, subject=None)})
     assert [case.patient_id for case in cases_in(bundle, Settings())] == ["", "p", "q"]
+
+
+def test_marks_that_nobody_sees_never_reach_a_reader(engine):
+    name = "Vitamin K2 \u202egnp.exe\u202c \x1b[31mred\u200b\nline"
+    (card,) = [
+        one for rule, one in told(engine, WARFARIN, product(name)).items() if rule.startswith("vka")
+    ]
+    said = " ".join(fact["says"] for fact in card["because"])
+    assert "gnp.exe" in said
+    assert said.isprintable()
+
+
+def test_a_source_states_its_year_once(engine):
+    labels = [citation.label for citation in engine.rulebook.citations.values()]
+    assert labels
+    assert not [
+        label
+        for label in labels
+        if len(re.findall(r"\b(?:19|20)\d\d\b", label.split(". ")[-1])) > 1
+    ]
+    assert not [label for label in labels if re.search(r"(\b(?:19|20)\d\d)\b.*\. \1$", label)]
