@@ -179,9 +179,4 @@ def test_marks_that_nobody_sees_never_reach_a_reader(engine):
 def test_a_source_states_its_year_once(engine):
     labels = [citation.label for citation in engine.rulebook.citations.values()]
     assert labels
-    assert not [
-        label
-        for label in labels
-        if len(re.findall(r"\b(?:19|20)\d\d\b", label.split(". ")[-1])) > 1
-    ]
-    assert not [label for label in labels if re.search(r"(\b(?:19|20)\d\d)\b.*\. \1$", label)]
+    assert not [label for label in labels if re.search(r"\b((?:19|20)\d\d)\b[^.]*\. \1$", label)]
