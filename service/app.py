@@ -20,8 +20,10 @@ from service.alerts.record import Record
 from service.bootstrap import assemble
 from service.cds_hooks.loopback import LoopbackOnly
 from service.cds_hooks.outcomes import refusal
+from service.cds_hooks.published import describe
 from service.cds_hooks.routes import hook_router
 from service.parts import Parts
+from service.reloading import Reloader
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -46,11 +48,14 @@ def create_app(
         DekacardError: the settings, the packs or the client profiles cannot be used.
     """
     built = parts or assemble(settings, clock=clock)
+    reloader = Reloader(built)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         built.settle()
+        reloader.begin()
         yield
+        await reloader.end()
         await built.close()
 
     app = FastAPI(
@@ -63,6 +68,7 @@ def create_app(
         lifespan=life,
     )
     app.state.parts = built
+    app.state.reloader = reloader
     app.state.engine = built.engine
     app.state.settings = settings
     app.state.recorder = built.recorder
@@ -71,13 +77,23 @@ def create_app(
     app.include_router(hook_router(built))
     if isinstance(built.recorder, Record):
         app.include_router(
-            api_router(built.recorder, clock=built.clock, rules=lambda: built.engine.rulebook.rules)
+            api_router(
+                built.recorder,
+                clock=built.clock,
+                rules=lambda: built.engine.rulebook.rules,
+                mode_in_force=built.mode_of,
+                second_person=lambda _: settings.second_person,
+                reload=reloader.reload_everywhere,
+            )
         )
         from service.dashboard.mount import mount_dashboard
 
         mount_dashboard(app, built, built.recorder)
-    app.add_api_route("/livez", _alive, methods=["GET"], tags=["operations"])
-    app.add_api_route("/readyz", _ready, methods=["GET"], tags=["operations"])
+    for path, probe in (("/livez", _alive), ("/readyz", _ready)):
+        app.add_api_route(
+            path, probe, methods=["GET"], tags=["operations"], response_class=PlainTextResponse
+        )
+    describe(app)
     answer_own_errors(app)
     _answer_other_errors(app)
     app.add_middleware(FaultBarrier)

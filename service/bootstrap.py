@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from service.settings import Settings, SettingsRefused
 
 if TYPE_CHECKING:
     from service.alerts.record import Record
+    from service.alerts.values import Receiver, RecordOptions
     from service.cds_hooks.fetching import Fetcher
     from service.cds_hooks.trust import Gatekeeper
     from service.rollout import ModeBoard
@@ -69,6 +70,7 @@ def check(settings: Settings) -> None:
     engine = build_engine(settings)
     warm_up(engine, settings.profile, datetime.now(UTC))
     engine.close()
+    record_options(settings)
     if settings.clients is not None:
         from service.cds_hooks.clients import ClientRegistry
 
@@ -131,14 +133,42 @@ def _record(settings: Settings, clock: Callable[[], datetime]) -> Record | None:
             )
         return None
     from service.alerts.record import open_record
-    from service.alerts.values import RecordOptions
 
-    options = RecordOptions(
+    options = record_options(settings)
+    return open_record(options, create_keys=settings.dev, upgrade=settings.dev, clock=clock)
+
+
+def record_options(settings: Settings) -> RecordOptions:
+    """Where the record lies, and the site's own limits for it; raises ReceiversRefused."""
+    from service.alerts.lifecycle import SnoozeLimits
+    from service.alerts.values import RecordOptions, Retention
+
+    receivers: tuple[Receiver, ...] = ()
+    if settings.receivers is not None:
+        from service.alerts.receivers import read_receivers
+
+        receivers = read_receivers(settings.receivers)
+    return RecordOptions(
         database_url=settings.store_url,
         spool=str(settings.spool_dir),
         keyring=str(settings.keyring),
+        quiet_days=settings.quiet_days,
+        draft_days=settings.draft_days,
+        receivers=receivers,
+        retention=Retention(
+            evidence=timedelta(days=settings.keep_evidence_days),
+            cards=timedelta(days=settings.keep_cards_days),
+            answers=timedelta(days=settings.keep_answers_days),
+            alerts=timedelta(days=settings.keep_alerts_days),
+            audit=timedelta(days=settings.keep_audit_days),
+            rejects=timedelta(days=settings.keep_rejects_days),
+        ),
+        snooze=SnoozeLimits(
+            critical=timedelta(hours=settings.snooze_critical_hours),
+            warning=timedelta(days=settings.snooze_warning_days),
+            info=timedelta(days=settings.snooze_info_days),
+        ),
     )
-    return open_record(options, create_keys=settings.dev, upgrade=settings.dev, clock=clock)
 
 
 def zone_of(settings: Settings) -> ZoneInfo:

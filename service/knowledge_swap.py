@@ -11,11 +11,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from rules.errors import KnowledgeError
+from rules.errors import DekacardError
 
 if TYPE_CHECKING:
     from rules.engine import Engine
@@ -52,6 +53,7 @@ class EngineShelf:
     def __init__(
         self, engine: Engine, trials: Callable[[Engine], Sequence[str]] | None = None
     ) -> None:
+        self.on_exchange: Callable[[Engine], None] = _nothing_else
         self._held = _Held(engine)
         self._trials = trials or play_own_vignettes
         self._lock = threading.Lock()
@@ -79,31 +81,43 @@ class EngineShelf:
             if last:
                 _give_back(held.engine, keep=self._held.engine)
 
-    def reload(self, build: Callable[[], Engine]) -> Swap:
-        """Build, try, exchange. What is in force stays when anything is wrong with the new."""
+    def reload(
+        self,
+        build: Callable[[], Engine],
+        in_one_step: Callable[[Callable[[], None]], None] | None = None,
+    ) -> Swap:
+        """Build, try, exchange. What is in force stays when anything is wrong with the new.
+
+        ``in_one_step`` runs the exchange together with ``on_exchange`` where no review looks on.
+        """
         with self._reloading:
             try:
                 fresh = build()
-            except KnowledgeError as error:
-                return Swap(
-                    accepted=False, knowledge=self.engine.rulebook.digest, problems=(str(error),)
-                )
+            except DekacardError as error:
+                return self._refused(str(error))
+            except Exception as error:  # noqa: BLE001  the code of a pack may break in any way while it is imported
+                return self._refused(f"the packs could not be loaded: {type(error).__name__}")
             if fresh.rulebook.digest == self.engine.rulebook.digest:
                 fresh.close()
                 return Swap(accepted=True, knowledge=self.engine.rulebook.digest)
             problems = self._problems(fresh)
             if problems:
                 _give_back(fresh, keep=self.engine)
-                return Swap(
-                    accepted=False, knowledge=self.engine.rulebook.digest, problems=problems
-                )
-            self._exchange(fresh)
+                return self._refused(*problems)
+            try:
+                (in_one_step or _at_once)(partial(self._exchange, fresh))
+            except Exception as error:  # noqa: BLE001  nothing was exchanged: see _exchange
+                _give_back(fresh, keep=self.engine)
+                return self._refused(f"the packs could not be put in force: {type(error).__name__}")
             self.reloads += 1
             return Swap(accepted=True, knowledge=fresh.rulebook.digest)
 
     def close(self) -> None:
         """Close the engine in force."""
         self._held.engine.close()
+
+    def _refused(self, *problems: str) -> Swap:
+        return Swap(accepted=False, knowledge=self.engine.rulebook.digest, problems=problems)
 
     def _problems(self, fresh: Engine) -> tuple[str, ...]:
         changed = [
@@ -116,16 +130,27 @@ class EngineShelf:
             return (f"the installed code of {names} has changed: only a restart can load it.",)
         try:
             return tuple(self._trials(fresh))[:_MOST_TOLD]
+        except DekacardError as error:
+            return (str(error),)
         except Exception as error:  # noqa: BLE001  knowledge that breaks its own stories is refused, whatever breaks
             return (f"the vignettes could not be played: {type(error).__name__}",)
 
     def _exchange(self, fresh: Engine) -> None:
+        self.on_exchange(fresh)
         with self._lock:
             old, self._held = self._held, _Held(fresh)
             old.retired = True
             idle = old.users == 0
         if idle:
             _give_back(old.engine, keep=fresh)
+
+
+def _at_once(step: Callable[[], None]) -> None:
+    step()
+
+
+def _nothing_else(_: Engine) -> None:
+    pass
 
 
 def play_own_vignettes(engine: Engine) -> list[str]:

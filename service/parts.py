@@ -13,9 +13,10 @@ from service.alerts.values import Mode
 from service.cds_hooks.cards import CardWriter, Circumstances, NameCard
 from service.cds_hooks.client_profile import ClientProfile, FhirServer, RuleModes
 from service.cds_hooks.clients import Client
-from service.cds_hooks.discovery import SERVICES, discovery_document
+from service.cds_hooks.discovery import SERVICES, discovery_document, prefetch_templates
 from service.cds_hooks.proposing import proposer
 from service.cds_hooks.repeats import ShownCards
+from service.knowledge_swap import EngineShelf
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -49,7 +50,8 @@ class Parts:
         fetcher: Fetcher | None = None,
     ) -> None:
         self.settings = settings
-        self.engine = engine
+        self.shelf = EngineShelf(engine)
+        self.shelf.on_exchange = self._learn
         self.clock = clock
         self.recorder = recorder
         self.gatekeeper = gatekeeper
@@ -57,16 +59,29 @@ class Parts:
         self._fetcher = fetcher
         self.fetch: Fetch | None = fetcher.complete if fetcher else None
         self.services = SERVICES
-        self.discovery = discovery_document(engine.rulebook.vocabulary, SERVICES)
         self.discovery_needs_token = settings.discovery_needs_token
         self.software = software_version()
-        self.cards = CardWriter(engine.rulebook, max_cards=settings.max_cards)
         self._keyring = keyring
         self.shown = ShownCards(gatekeeper.jti_store, keyring) if gatekeeper else None
         self._developer = _developer(settings)
-        self._may_speak: dict[tuple[str, str], tuple[str, ...]] = {}
         self._mode_board = modes
+        self._learn(engine)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine in force now; a review borrows it by ``shelf.using``, so that no reload closes it."""
+        return self.shelf.engine
+
+    def _learn(self, engine: Engine) -> None:
+        """Take over everything that depends on the packs; between two reviews, never inside one."""
+        vocabulary = engine.rulebook.vocabulary
+        discovery = discovery_document(vocabulary, SERVICES)
+        cards = CardWriter(engine.rulebook, max_cards=self.settings.max_cards)
+        self.discovery, self.cards = discovery, cards  # from here on nothing can fail
+        self._may_speak: dict[tuple[str, str], tuple[str, ...]] = {}
         self._modes: dict[str, tuple[RuleModes, Mapping[str, Mode], dict[str, Mode]]] = {}
+        if self._fetcher is not None:
+            self._fetcher.ask_for(prefetch_templates(vocabulary))
 
     async def identify(
         self, request: Request, service_id: str | None = None, *, feedback: bool = False
@@ -108,6 +123,12 @@ class Parts:
             modes[rule] = "shadow" if unsigned else mode
         self._modes[profile.id] = (profile.rules, dict(decided), modes)
         return modes
+
+    def mode_of(self, tenant: str, rule: str) -> Mode:
+        """The mode of a rule for this client as it is in force; ``shadow`` for a client that is not known."""
+        known = self.registry.by_id(tenant) if self.registry is not None else None
+        profile = known or (self._developer.profile if self.gatekeeper is None else None)
+        return self.modes(profile).get(rule, "shadow") if profile is not None else "shadow"
 
     def quiet(self, profile: ClientProfile) -> frozenset[str]:
         """Rules that must not silence a live one for this client, since nobody would see them instead."""
@@ -162,6 +183,13 @@ class Parts:
         if self.recorder is not None:
             self.recorder.feedback(client.profile.id, service, entries, self.clock())
 
+    def keep_packs(self) -> None:
+        """Have the packs in force archived, so that what they say can be replayed."""
+        from service.alerts.record import Record
+
+        if isinstance(self.recorder, Record):
+            self.recorder.keep_packs(self.engine.rulebook)
+
     def problem(self) -> str:
         """Why this worker should get no calls now; empty when it is fit."""
         return ""
@@ -183,7 +211,7 @@ class Parts:
             await self._fetcher.close()
         if self.recorder is not None:
             self.recorder.close()
-        self.engine.close()
+        self.shelf.close()
 
 
 def warm_up(engine: Engine, profile: str, now: datetime) -> None:

@@ -128,7 +128,9 @@ class Supervisor:
             if process.is_alive():
                 process.kill()
         if self._gave_up:
-            raise Unavailable("Workers keep ending as soon as they are started; see the log for why.")
+            raise Unavailable(
+                "Workers keep ending as soon as they are started; see the log for why."
+            )
 
     def _start(self, place: int) -> None:
         process = self._context.Process(target=self._run_worker, name=f"worker-{place}")
@@ -138,7 +140,8 @@ class Supervisor:
     def _run_worker(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a worker that is still starting reads the newest packs anyway
+        # Until it can reload: a worker that is still starting reads the newest packs anyway
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._work()
 
     def _look(self) -> None:

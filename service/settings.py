@@ -15,6 +15,9 @@ from rules.errors import DekacardError
 PREFIX = "DEKACARD_"
 
 
+KeptDays = Annotated[int, Field(ge=30, le=36_525)]
+
+
 class SettingsRefused(DekacardError):
     """A setting is unknown or has an impossible value; the message names it."""
 
@@ -88,6 +91,48 @@ class Settings(BaseSettings):
     keyring: Path = Field(
         default=Path("dekacard-keys.json"),
         description="File with the keys that protect the record.",
+    )
+    receivers: Path | None = Field(
+        default=None,
+        description="File (YAML) of the receivers of unclaimed critical alerts; unset: nobody is told.",
+    )
+    second_person: bool = Field(
+        default=True, description="Whether a second person must approve a change of a rule's mode."
+    )
+    quiet_days: Annotated[int, Field(ge=0, le=366)] = Field(
+        default=90, description="Days for which a closed alert stays closed on the same evidence."
+    )
+    draft_days: Annotated[int, Field(ge=1, le=90)] = Field(
+        default=7,
+        description="Days after which the alert about a signed order closes if it was never seen active.",
+    )
+    snooze_critical_hours: Annotated[int, Field(ge=1, le=24)] = Field(
+        default=24, description="Longest time for which a critical alert may be put off, in hours."
+    )
+    snooze_warning_days: Annotated[int, Field(ge=1, le=366)] = Field(
+        default=14, description="Longest time for which a warning may be put off, in days."
+    )
+    snooze_info_days: Annotated[int, Field(ge=1, le=366)] = Field(
+        default=90, description="Longest time for which an information may be put off, in days."
+    )
+    keep_evidence_days: KeptDays = Field(
+        default=396, description="Days for which facts and answers are kept for replay."
+    )
+    keep_cards_days: KeptDays = Field(
+        default=396, description="Days for which issued cards are kept."
+    )
+    keep_answers_days: KeptDays = Field(
+        default=730, description="Days for which answers to cards are kept."
+    )
+    keep_alerts_days: KeptDays = Field(
+        default=2192,
+        description="Days for which closed alerts, evaluations, feedback and runs are kept.",
+    )
+    keep_audit_days: KeptDays = Field(
+        default=2192, description="Days for which audit lines are kept."
+    )
+    keep_rejects_days: KeptDays = Field(
+        default=396, description="Days for which lines that could not be understood are kept."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe event that is logged."

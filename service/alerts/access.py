@@ -22,7 +22,14 @@ from service.alerts.values import AuditEntry
 Role = Literal["reader", "pharmacist", "lead", "auditor", "admin"]
 ROLES: tuple[Role, ...] = ("reader", "pharmacist", "lead", "auditor", "admin")
 Right = Literal[
-    "see-alerts", "triage", "see-rules", "change-modes", "see-audit", "manage-accounts", "see-runs"
+    "see-alerts",
+    "triage",
+    "see-rules",
+    "change-modes",
+    "see-audit",
+    "manage-accounts",
+    "see-runs",
+    "reload-packs",
 ]
 # The administrator of the machine sees no patients; the auditor sees who did what, and changes nothing.
 RIGHTS: dict[Role, frozenset[Right]] = {
@@ -30,7 +37,7 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     "pharmacist": frozenset({"see-alerts", "triage", "see-rules", "see-runs"}),
     "lead": frozenset({"see-alerts", "triage", "see-rules", "change-modes", "see-runs"}),
     "auditor": frozenset({"see-audit", "see-rules"}),
-    "admin": frozenset({"manage-accounts", "see-rules"}),
+    "admin": frozenset({"manage-accounts", "see-rules", "reload-packs"}),
 }
 _PREFIX = "dkt_"
 

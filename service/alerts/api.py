@@ -5,7 +5,7 @@ The store is opened on the first call, so that a worker that only answers hooks 
 
 # Without "from __future__ import annotations": the dependencies of a route are made inside the function that
 # makes the router, and FastAPI could not find them by name.
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import JSONResponse
 
 from rules.errors import RequestError
-from service.alerts.rules_api import add_rule_routes
+from service.alerts.rules_api import add_reload_route, add_rule_routes
 from service.alerts.values import AuditEntry, Mode
 from service.alerts.wire import (
     ActionWanted,
@@ -28,6 +28,7 @@ from service.alerts.wire import (
 if TYPE_CHECKING:
     from service.alerts.access import Bearer, Right
     from service.alerts.record import Record
+    from service.knowledge_swap import Swap
 
 _DAY = 86_400
 _LONGEST_SPAN = 366
@@ -43,13 +44,14 @@ def api_router(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     rules: Callable[[], Iterable[str]] = tuple,
-    default_mode: Callable[[str], Mode] = lambda _: "shadow",
+    mode_in_force: Callable[[str, str], Mode] = lambda _client, _rule: "shadow",
     second_person: Callable[[str], bool] = lambda _: True,
+    reload: Callable[[], Awaitable["Swap"]] | None = None,
 ) -> APIRouter:
     """The routes.
 
-    ``rules`` names every active rule, so that one that never fires is seen; ``default_mode`` gives a client's mode
-    for rules that nobody has changed, ``second_person`` whether a change of mode there needs two people.
+    ``rules`` names every active rule, so that one that never fires is seen; ``mode_in_force`` gives the mode of
+    a client's rule, ``second_person`` whether a change of mode there needs two people, ``reload`` exchanges the packs.
     """
     router = APIRouter(prefix="/api/v1", tags=["record"], responses=_REFUSALS)
 
@@ -138,7 +140,9 @@ def api_router(
         allowed,
         clock=clock,
         rules=rules,
-        default_mode=default_mode,
+        mode_in_force=mode_in_force,
         second_person=second_person,
     )
+    if reload is not None:
+        add_reload_route(router, reload, allowed, note)
     return router

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import partial
 
-import msgspec
 from sqlalchemy import Connection, Exists, select
 
 from service import audit
@@ -13,21 +12,10 @@ from service.alerts import models
 from service.alerts.database import Database
 from service.alerts.keyring import Keyring
 from service.alerts.past_answers import micros
-from service.alerts.values import AuditEntry
+from service.alerts.values import AuditEntry, Retention
 from service.alerts.watch import SYSTEM
 
 _AT_ONCE = 500
-
-
-class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """How long things are kept; defaults of this project, to be set by the site's own rules."""
-
-    evidence: timedelta = timedelta(days=396)
-    cards: timedelta = timedelta(days=396)
-    answers: timedelta = timedelta(days=730)
-    alerts: timedelta = timedelta(days=2192)
-    audit: timedelta = timedelta(days=2192)
-    rejects: timedelta = timedelta(days=396)
 
 
 def close_stale_drafts(database: Database, now: datetime, days: int) -> int:

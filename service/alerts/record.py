@@ -72,7 +72,7 @@ class Record(SpoolRecorder):
         """The store, for screens and interfaces."""
         from service.alerts.store import Store as Opened
 
-        return Opened(self.database, self.keyring)
+        return Opened(self.database, self.keyring, limits=self.options.snooze)
 
     def keep_packs(self, rulebook: Rulebook) -> None:
         """Archive these packs by their digests, so that what they said can be replayed; done in the background."""
@@ -146,7 +146,7 @@ class Record(SpoolRecorder):
                 self._rulebooks.pop(0)
 
     def _round(self, last_heads: float) -> float:
-        from service.alerts.housekeeping import Retention, close_stale_drafts, remove_expired
+        from service.alerts.housekeeping import close_stale_drafts, remove_expired
         from service.alerts.outbox import deliver, http_post
         from service.audit import heads
 
@@ -154,7 +154,9 @@ class Record(SpoolRecorder):
             close_stale_drafts(self.database, self._clock(), self.options.draft_days)
             deliver(self.database, self.options.receivers, self._post or http_post, self._clock())
             if time.monotonic() - self._last_removal > _REMOVAL_SECONDS or not self._last_removal:
-                gone = remove_expired(self.database, self.keyring, self._clock(), Retention())
+                gone = remove_expired(
+                    self.database, self.keyring, self._clock(), self.options.retention
+                )
                 _log.info("retention removed %s", {table: n for table, n in gone.items() if n})
                 self._last_removal = time.monotonic()
             if time.monotonic() - last_heads > _HEADS_SECONDS or not last_heads:

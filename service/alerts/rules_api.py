@@ -2,11 +2,12 @@
 
 # Without "from __future__ import annotations": the dependencies of a route are made inside the function that
 # adds it, and FastAPI could not find them by name.
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
+from fastapi.responses import JSONResponse
 
 from rules.errors import RequestError
 from service.alerts.values import Mode
@@ -14,6 +15,7 @@ from service.alerts.wire import (
     Decision,
     ModeChange,
     ModeWanted,
+    PacksReloaded,
     RuleLine,
     RunLine,
     change_of,
@@ -23,9 +25,42 @@ from service.alerts.wire import (
 if TYPE_CHECKING:
     from service.alerts.access import Bearer, Right
     from service.alerts.record import Record
+    from service.knowledge_swap import Swap
 
 _DAY = 86_400
 _LONGEST_SPAN = 366
+
+
+def add_reload_route(
+    router: APIRouter,
+    reload: "Callable[[], Awaitable[Swap]]",
+    allowed: "Callable[[Right], Callable[..., Bearer]]",
+    note: "Callable[[Bearer, str, str], None]",
+) -> None:
+    """Add the route that exchanges the packs of the running service."""
+
+    @router.post(
+        "/packs/reload",
+        summary="Read the packs again, without a restart",
+        responses={
+            409: {"model": PacksReloaded, "description": "Refused; the old packs stay in force."}
+        },
+    )
+    async def reload_packs(
+        bearer: Annotated[Any, Depends(allowed("reload-packs"))],
+    ) -> PacksReloaded:
+        swap = await reload()
+        note(
+            bearer,
+            "packs-reloaded" if swap.accepted else "packs-refused",
+            f"packs/{swap.knowledge}",
+        )
+        told = PacksReloaded(
+            accepted=swap.accepted, knowledge=swap.knowledge, problems=list(swap.problems)
+        )
+        if not swap.accepted:
+            return JSONResponse(told.model_dump(mode="json"), status_code=409)  # type: ignore[return-value]
+        return told
 
 
 def add_rule_routes(
@@ -35,7 +70,7 @@ def add_rule_routes(
     *,
     clock: Callable[[], datetime],
     rules: Callable[[], Iterable[str]],
-    default_mode: Callable[[str], Mode],
+    mode_in_force: Callable[[str, str], Mode],
     second_person: Callable[[str], bool],
 ) -> None:
     """Add the routes; the arguments are those of ``api_router``, ``allowed`` makes a dependency from a right."""
@@ -77,7 +112,7 @@ def add_rule_routes(
         if rule not in set(rules()):
             raise RequestError("there is no such rule in force.", status=404, code="not-found")
         tenant = bearer.tenant
-        before = mode_of(record.database, tenant, rule) or default_mode(tenant)
+        before = mode_of(record.database, tenant, rule) or mode_in_force(tenant, rule)
         made = ask(
             record.database, record.keyring, tenant=tenant, rule=rule, before=before, after=wanted.mode,
             reason=wanted.reason, actor=bearer.actor, at=clock(), second_person=second_person(tenant),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from rules.assessment import Assessment, Gap, HistoryEntry
 from rules.facts import FactSet
+from service.alerts.lifecycle import SnoozeLimits
 
 Mode = Literal["off", "shadow", "review", "live"]
 MODES: tuple[Mode, ...] = ("off", "shadow", "review", "live")
@@ -143,6 +144,17 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True, tag="audit"):
 Line = ReviewLine | FailureLine | FeedbackLine | AuditLine
 
 
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """How long things are kept; defaults of this project, to be set by the site's own rules."""
+
+    evidence: timedelta = timedelta(days=396)
+    cards: timedelta = timedelta(days=396)
+    answers: timedelta = timedelta(days=730)
+    alerts: timedelta = timedelta(days=2192)
+    audit: timedelta = timedelta(days=2192)
+    rejects: timedelta = timedelta(days=396)
+
+
 class RecordOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Where the record lives and how patient it is.
 
@@ -161,6 +173,8 @@ class RecordOptions(msgspec.Struct, frozen=True, kw_only=True):
     draft_days: int = 7
     backlog_lines: int = 10_000
     receivers: tuple[Receiver, ...] = ()
+    retention: Retention = Retention()
+    snooze: SnoozeLimits = SnoozeLimits()
 
 
 class Receiver(msgspec.Struct, frozen=True, kw_only=True):

@@ -142,6 +142,14 @@ class ModeChange(_Part):
     decided_by: str
 
 
+class PacksReloaded(_Part):
+    """What came of reading the packs again: the digest in force now, and why new ones were refused."""
+
+    accepted: bool
+    knowledge: str
+    problems: list[str]
+
+
 class RunLine(_Part):
     """A batch run."""
 

@@ -45,9 +45,13 @@ class Fetcher:
     """Fetches for one worker, over connections that are kept between calls."""
 
     def __init__(self, templates: Mapping[str, str]) -> None:
-        self._templates = {SOURCES[key]: (key, text) for key, text in templates.items()}
+        self.ask_for(templates)
         # Opened now: reading the certificate authorities takes a tenth of a second, which no call has to spare.
         self._client: httpx2.AsyncClient = open_client()
+
+    def ask_for(self, templates: Mapping[str, str]) -> None:
+        """Fetch by these templates from now on."""
+        self._templates = {SOURCES[key]: (key, text) for key, text in templates.items()}
 
     async def complete(
         self, call: HookCall, client: Client, supply: Supply, seconds: float

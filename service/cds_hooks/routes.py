@@ -108,7 +108,8 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
         quiet=parts.quiet(client.profile),
     )
     try:
-        done = review(case, now, parts.engine, validation=parts.settings.validation)
+        with parts.shelf.using() as engine:
+            done = review(case, now, engine, validation=parts.settings.validation)
     except Exception as error:
         # Nothing may be lost: what could not be evaluated stands in the record too
         if parts.recorder is not None:

@@ -23,6 +23,7 @@ from service.alerts.api import api_router
 from service.alerts.drainer import Drainer
 from service.alerts.record import Record
 from service.alerts.runs import begin_run, end_run
+from service.knowledge_swap import Swap
 from tests.service.alerts.stories import NOON, RULE, RULES, call, recommendation, reviewed
 
 T = "st-elsewhere"
@@ -34,6 +35,7 @@ ROUTES = {
     ("GET", "/api/v1/rules"): "see-rules",
     ("GET", "/api/v1/runs"): "see-runs",
     ("GET", "/api/v1/mode-changes"): "see-rules",
+    ("POST", "/api/v1/packs/reload"): "reload-packs",
     ("POST", "/api/v1/rules/{rule}/mode"): "change-modes",
     ("POST", "/api/v1/mode-changes/{number}/decision"): "change-modes",
 }
@@ -46,7 +48,12 @@ class World:
         self.record, self.now = record, NOON + timedelta(hours=1)
         self.app = FastAPI()
         self.app.include_router(
-            api_router(record, clock=lambda: self.now, rules=lambda: [RULE, "never-fires"])
+            api_router(
+                record,
+                clock=lambda: self.now,
+                rules=lambda: [RULE, "never-fires"],
+                reload=self.reload,
+            )
         )
         self.app.add_exception_handler(NotTrusted, lambda _, error: JSONResponse({}, error.status))
         self.app.add_exception_handler(
@@ -54,6 +61,9 @@ class World:
         )
         self.client = TestClient(self.app)
         self.tokens = {}
+
+    async def reload(self):
+        return Swap(accepted=True, knowledge="abc")
 
     def token(self, role, tenant=T):
         if (role, tenant) not in self.tokens:
