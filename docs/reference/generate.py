@@ -21,6 +21,8 @@ from typer.testing import CliRunner
 from rules import errors
 from rules.rulebook import load_rulebook
 from service.cli import Exit, app
+from service.conformance.cli import EXIT_UNREACHABLE
+from service.record_cli import EXIT_DIFFERS, EXIT_TAMPERED
 from service.rules_page import claims_page, rules_page
 from service.settings import PREFIX, Settings
 
@@ -39,6 +41,16 @@ EXIT_WORDS = {
     Exit.ENGINE_FAULT: "The rules engine did not evaluate a whole patient; its answer was not used.",
     Exit.NOT_HEALTHY: "`doctor` found something that keeps the service from working.",
 }
+# Exit codes that one command alone has
+EXITS_OF_COMMANDS = (
+    (
+        EXIT_TAMPERED,
+        "tampered",
+        "`audit verify` found an edit, a deletion, an exchange or a cut of the trail.",
+    ),
+    (EXIT_DIFFERS, "differs", "`replay` gave other bytes than were recorded."),
+    (EXIT_UNREACHABLE, "unreachable", "`conformance`: the service does not answer."),
+)
 HTTP_WORDS = {
     200: "Answered. `cards` may be empty: then everything needed was looked at and nothing was worth saying.",
     400: "The body is no strict JSON, a required member is missing, or the hook is not the service's.",
@@ -46,7 +58,7 @@ HTTP_WORDS = {
     403: "Known, but not allowed; in development mode: not from this machine.",
     404: "There is no such service or address.",
     405: "The address does not offer this method.",
-    412: "No list of medications could be had at all, neither prefetch nor fetched nor drafts.",
+    412: "No list of medications could be had at all, not even one page, neither prefetch nor fetched nor drafts.",
     413: "The body is larger than `DEKACARD_MAX_BODY_BYTES`.",
     415: "The body is not `application/json` or `application/fhir+json` in UTF-8.",
     422: "A query or path parameter does not have the expected form.",
@@ -129,7 +141,8 @@ def errors_page() -> str:
         f"| {int(code)} | {code.name.lower().replace('_', '-')} | {EXIT_WORDS[code]} |"
         for code in Exit
     ]
-    lines += ["", "Numbers 10 and 11 belong to the commands of the record.", "", "## HTTP", ""]
+    lines += [f"| {code} | {name} | {words} |" for code, name, words in EXITS_OF_COMMANDS]
+    lines += ["", "## HTTP", ""]
     lines += [
         "Every refusal is an OperationOutcome (`application/fhir+json`) that never repeats the input, and carries CORS headers.",
         "", "| status | meaning |", "|---|---|",

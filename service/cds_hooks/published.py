@@ -23,7 +23,6 @@ _WORDS: Final = {
     "412": "No list of medications could be had at all.",
     "413": "The body is too large.",
     "415": "The body is not JSON in UTF-8.",
-    "429": "Too many calls.",
     "500": "An unexpected error; nothing was evaluated.",
     "503": "The rules could not be evaluated; try again.",
 }

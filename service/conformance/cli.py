@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from service.conformance.visit import Report
 
 EXIT_FINDINGS = 1
-EXIT_UNREACHABLE = 10
+EXIT_UNREACHABLE = 12
 
 app = typer.Typer()
 
@@ -38,7 +38,7 @@ def conformance(
 ) -> None:
     """Visit a CDS service and report what does not conform.
 
-    Exit codes: 0 conforms; 1 does not; 2 wrong usage; 10 the service does not answer.
+    Exit codes: 0 conforms; 1 does not; 2 wrong usage; 12 the service does not answer.
     """
     from rules.errors import DekacardError, Unavailable
     from service.conformance.visit import BROWSER, visit

@@ -37,7 +37,7 @@ def test_the_document_names_every_operation_with_its_schema():
     document = APP.openapi()
     call = document["paths"]["/cds-services/{service_id}"]["post"]
     assert len(call["requestBody"]["content"]["application/json"]["schema"]["anyOf"]) == 5
-    assert {"200", "400", "401", "403", "404", "412", "413", "415", "429", "500", "503"} <= call[
+    assert {"200", "400", "401", "403", "404", "412", "413", "415", "500", "503"} <= call[
         "responses"
     ].keys()
     # Every reference leads somewhere: a validator follows them all

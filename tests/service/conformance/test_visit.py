@@ -1,15 +1,18 @@
 """A visit finds nothing wrong with a service that behaves, and every fault of one that does not."""
 
 import json
+import socket
 
 import httpx2
 import pytest
 from typer.testing import CliRunner
 
 from rules.errors import RequestError, Unavailable
+from service.cli import Exit
 from service.conformance import cli
 from service.conformance.findings import CHECKS
 from service.conformance.visit import visit
+from service.record_cli import EXIT_DIFFERS, EXIT_TAMPERED
 from tests.service.conformance.specimens import (
     BASE,
     DISCOVERY,
@@ -269,6 +272,15 @@ def test_the_command_prints_json(command):
     report = json.loads(command(Wrapped(BROKEN["feedback-absent"]), "--json").output)
     assert [one["check"] for one in report["findings"]] == ["feedback-absent"]
     assert report["findings"][0]["requirement"] == "C60"
+
+
+def test_silence_at_the_other_end_has_a_number_of_its_own():
+    with socket.socket() as taken:  # bound but not listening: nobody answers there
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        assert CliRunner().invoke(cli.app, [address]).exit_code == cli.EXIT_UNREACHABLE
+    others = {int(code) for code in Exit} | {EXIT_TAMPERED, EXIT_DIFFERS}
+    assert cli.EXIT_UNREACHABLE not in others
 
 
 def test_a_key_without_an_issuer_is_wrong_usage(command):
