@@ -281,27 +281,17 @@ account = _table(
 )
 
 token = _table(
-    "token",
-    *_keys("tenant", "id", "account", "secret_hash"),
-    *_instants("created", "expires"),
+    "token", *_keys("tenant", "id", "account", "secret_hash"), *_instants("created", "expires"),
     _maybe_instant("revoked"),
-    PrimaryKeyConstraint("tenant", "id"),
-    UniqueConstraint("secret_hash", name="token_secret"),
-    ForeignKeyConstraint(
-        ["tenant", "account"], ["account.tenant", "account.name"], name="token_of_account"
-    ),
-)
+    PrimaryKeyConstraint("tenant", "id"), UniqueConstraint("secret_hash", name="token_secret"),
+    ForeignKeyConstraint(["tenant", "account"], ["account.tenant", "account.name"], name="token_of_account"),
+)  # fmt: skip
 
 session = _table(
-    "session",
-    *_keys("secret_hash", "tenant", "account", "form_token"),
-    *_instants("created", "seen", "expires"),
-    PrimaryKeyConstraint("secret_hash"),
-    ForeignKeyConstraint(
-        ["tenant", "account"], ["account.tenant", "account.name"], name="session_of_account"
-    ),
-    Index("session_by_account", "tenant", "account"),
-)
+    "session", *_keys("secret_hash", "tenant", "account", "form_token"), *_instants("created", "seen", "expires"),
+    PrimaryKeyConstraint("secret_hash"), Index("session_by_account", "tenant", "account"),
+    ForeignKeyConstraint(["tenant", "account"], ["account.tenant", "account.name"], name="session_of_account"),
+)  # fmt: skip
 
 audit = _table(
     "audit",

@@ -1,0 +1,132 @@
+"""The time line: true time, named axes with units, limits only where the record states them, unknown doses as such."""
+
+from datetime import date
+from itertools import pairwise
+
+import pytest
+
+from rules.facts import FactSet, Goal, LabResult, MedicationUse, Patient
+from service.dashboard.casebook import series
+from service.dashboard.plots import sparkline
+from service.dashboard.timeline import LEFT, RIGHT, WIDTH, Drawing, window_start
+
+START, END = date(2026, 1, 1), date(2026, 12, 31)
+UNITS = {"ug/d": "mcg a day", "ng/mL": "ng/mL"}
+
+
+def lab(taken, value, measure="inr", unit="", **more):
+    return LabResult(
+        measure=measure, value=value, taken=taken, unit=unit, reported=f"{value}", **more
+    )
+
+
+def use(**more):
+    given = {
+        "record": "MedicationStatement/1",
+        "ingredient": "vitamin-k2-mk7",
+        "classes": ("vitamin-k",),
+        "unit": "ug",
+    }
+    return MedicationUse(**{**given, **more})
+
+
+def draw(**facts):
+    drawing = Drawing(
+        START, END, title=str.upper, amount=lambda value, unit: f"{value:g} {UNITS.get(unit, unit)}"
+    )
+    return drawing.draw(FactSet(patient=Patient(id="p"), **facts))
+
+
+def test_equal_spans_are_equally_wide_and_the_newest_is_on_the_right():
+    line = draw(
+        labs=(
+            lab(date(2026, 1, 11), 2.0),
+            lab(date(2026, 1, 1), 2.1),
+            lab(date(2026, 1, 31), 2.6),
+            lab(END, 3.0),
+        )
+    )
+    xs = [dot.x for dot in line.panels[0].dots]
+    assert xs[0] == LEFT
+    assert xs[-1] == WIDTH - RIGHT
+    assert (xs[2] - xs[1]) == pytest.approx(2 * (xs[1] - xs[0]))
+    assert [dot.label for dot in line.panels[0].dots] == ["", "", "", "3"]
+    ys = [dot.y for dot in line.panels[0].dots]
+    assert ys[-1] == min(ys), "higher values stand higher"
+
+
+def test_each_axis_is_named_with_its_unit_and_has_round_steps():
+    line = draw(
+        labs=(
+            lab(date(2026, 5, 1), 24, "25ohd", "ng/mL"),
+            lab(date(2026, 8, 1), 61, "25ohd", "ng/mL"),
+        )
+    )
+    (panel,) = line.panels
+    assert panel.title == "25OHD, ng/mL"
+    steps = [float(step.words) for step in panel.steps]
+    assert steps[0] <= 24
+    assert steps[-1] >= 61
+    assert len({round(b - a, 6) for a, b in pairwise(steps)}) == 1
+
+
+def test_limits_are_those_of_the_record_and_none_are_made_up():
+    labs = (lab(date(2026, 5, 1), 2.4),)
+    assert draw(labs=labs).panels[0].limits == ()
+    assert "no reference limit" in draw(labs=labs).panels[0].note
+    told = draw(labs=labs, goals=(Goal(measure="inr", low=2.5, high=3.5),)).panels[0]
+    assert [one.words for one in told.limits] == ["target from 2.5", "target to 3.5"]
+    upper = draw(
+        labs=(lab(date(2026, 5, 1), 10.1, "calcium", "mg/dL", reference_high=10.3),)
+    ).panels[0]
+    assert [one.words for one in upper.limits] == ["laboratory's upper limit 10.3"]
+
+
+def test_a_course_begins_and_ends_with_its_days_and_an_unknown_dose_is_no_zero():
+    known = use(daily=100.0, dose_known=True, start=date(2026, 7, 2), end=date(2026, 10, 1))
+    (panel,) = draw(uses=(known, use(start=date(2025, 1, 1), dose_known=False))).panels
+    assert panel.title == "Vitamin K, mcg a day"
+    assert [bar.known for bar in panel.bars] == [True, False]
+    assert panel.bars[1].x == LEFT
+    assert "dose not known" in panel.bars[1].words
+    assert panel.bars[0].words == "VITAMIN-K2-MK7, 100 mcg a day, since 2026-07-02 until 2026-10-01"
+    assert panel.bars[0].x > LEFT
+    assert panel.bars[0].x + panel.bars[0].width < WIDTH - RIGHT
+
+
+def test_stopped_and_undrawable_things_are_left_out():
+    assert draw(uses=(use(taking="no", daily=1.0, dose_known=True),)).panels == ()
+    assert draw(labs=(lab(date(2025, 5, 1), 2.4), lab(None, 2.0))).panels == ()
+    assert draw().panels == ()
+
+
+def test_results_in_another_unit_or_with_a_problem_are_not_joined_by_a_line():
+    labs = [
+        lab(date(2026, 1, 1), 60, "25ohd", "nmol/L"),
+        lab(date(2026, 2, 1), 20, "25ohd", "ng/mL"),
+        lab(date(2026, 3, 1), 30, "25ohd", "ng/mL", problem="implausible"),
+        lab(date(2026, 4, 1), 25, "25ohd", "ng/mL"),
+    ]
+    assert [one.value for one in series(labs, "25ohd")] == [20, 25]
+    assert series([], "25ohd") == []
+
+
+def test_a_flat_or_single_result_can_be_drawn():
+    assert draw(labs=(lab(date(2026, 5, 1), 0.0),)).panels
+    assert draw(labs=(lab(date(2026, 5, 1), 2.0), lab(date(2026, 6, 1), 2.0))).panels
+
+
+def test_windows_end_at_the_review():
+    facts = FactSet(patient=Patient(id="p"), labs=(lab(date(2026, 3, 1), 2.0),))
+    assert (END - window_start(facts, END, "3m")).days == 92
+    assert window_start(facts, END, "all") == date(2026, 2, 22)
+    assert window_start(FactSet(patient=Patient(id="p")), END, "all") < END
+
+
+def test_a_sparkline_keeps_true_time():
+    points = sparkline(
+        [(date(2026, 1, 1), 1.0), (date(2026, 1, 11), 2.0), (date(2026, 1, 31), 1.0)]
+    ).split()
+    xs = [float(point.split(",")[0]) for point in points]
+    assert (xs[2] - xs[1]) == pytest.approx(2 * (xs[1] - xs[0]), abs=0.2)
+    assert sparkline([(START, 1.0)]) == ""
