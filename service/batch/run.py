@@ -20,7 +20,6 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from rules.errors import RequestError
-from rules.rulebook import Rulebook, load_rulebook
 from service.batch import workshop
 from service.batch.account import Account
 from service.batch.inputs import Inputs, Source, find_inputs, tasks_of
@@ -35,12 +34,12 @@ from service.batch.workshop import (
     Delivery,
     report_file,
     reviewed_file,
+    rulebook_for,
     scanned_file,
     with_workshop,
     write_whole,
 )
 from service.documents import TYPES_OF_SOURCE
-from service.settings import Settings
 
 WORK: Final = ".work"
 NOT_FETCHED: Final = "not fetched"
@@ -90,7 +89,14 @@ class Run:
             fingerprint="",
         )
         plan.fingerprint = hashlib.sha256(
-            msgspec.json.encode([options, inputs.sources, _rulebook(options).digests, plan.shards])
+            msgspec.json.encode(
+                [
+                    options,
+                    inputs.sources,
+                    rulebook_for(options.packs, options.pack_dirs).digests,
+                    plan.shards,
+                ]
+            )
         ).hexdigest()
         known = self.work / "plan.json"
         if known.is_file():
@@ -171,7 +177,7 @@ class Run:
             scans,
             shards,
             unread=delivery.unread,
-            knowledge=_rulebook(plan.options).digests,
+            knowledge=rulebook_for(plan.options.packs, plan.options.pack_dirs).digests,
         )
         parts = [reviewed_file(self.work, shard) for shard in range(plan.shards)]
 
@@ -183,7 +189,12 @@ class Run:
         )
         elapsed = time.monotonic() - self.started
         put("run.meta.json", account.meta(self.workers, elapsed, datetime.now(UTC)))
-        put("summary.html", summary_page(account.told, _rulebook(plan.options)).encode())
+        put(
+            "summary.html",
+            summary_page(
+                account.told, rulebook_for(plan.options.packs, plan.options.pack_dirs)
+            ).encode(),
+        )
         put("run.json", account.to_json())
         shutil.rmtree(self.work)
         return account
@@ -269,14 +280,6 @@ def _stoppable() -> Iterator[None]:
         raise Interrupted("Stopped. What is done is kept; go on with --resume.") from None
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _rulebook(options: Options) -> Rulebook:
-    """The packs in force, without an engine."""
-    settings = Settings.read(
-        packs=options.packs, pack_dirs=tuple(Path(one) for one in options.pack_dirs) or None
-    )
-    return load_rulebook(settings.packs, settings.pack_dirs)
 
 
 def _weight(task: Task) -> int:

@@ -6,7 +6,7 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import msgspec
 
 from fhir_adapter.sieve import Sieve
 from rules.engine import Engine
+from rules.rulebook import Rulebook, load_rulebook
 from service.batch.medications import Shelf
 from service.batch.reviewing import Reviewer
 from service.batch.scanning import Scanner
@@ -48,13 +49,15 @@ class Workshop:
         self.blueprint = msgspec.json.decode((folder / "plan.json").read_bytes(), type=Blueprint)
         shelf = msgspec.msgpack.decode((folder / "medications").read_bytes(), type=Shelf)
         self._shelf = shelf.view()
-        self.engine = engine_for(self.blueprint.options)
+        self._options = self.blueprint.options
+        self._rulebook = rulebook_for(self._options.packs, self._options.pack_dirs)
+        self._engine: Engine | None = None
 
     @cached_property
     def scanner(self) -> Scanner:
         """From files to hits."""
-        quick = self.blueprint.options.sieve
-        made = Scanner(Sieve(self.engine.rulebook.vocabulary, self._shelf, quick=quick))
+        vocabulary = self._rulebook.vocabulary
+        made = Scanner(Sieve(vocabulary, self._shelf, quick=self._options.sieve))
         _settle()
         return made
 
@@ -62,9 +65,10 @@ class Workshop:
     def reviewer(self) -> Reviewer:
         """From hits to answers."""
         delivery = read_delivery(self.folder)
+        self._engine = build_engine(settings_for(self._options), rulebook=self._rulebook)
         made = Reviewer(
-            self.engine,
-            self.blueprint.options,
+            self._engine,
+            self._options,
             self.blueprint.names,
             self._shelf,
             delivery.exported,
@@ -101,20 +105,26 @@ class Workshop:
 
     def close(self) -> None:
         """Give the engine back."""
-        self.engine.close()
+        if self._engine is not None:
+            self._engine.close()
 
 
-def engine_for(options: Options, packs: tuple[str, ...] | None = None) -> Engine:
-    """The engine that these options ask for."""
-    settings = Settings.read(
+def settings_for(options: Options) -> Settings:
+    """The settings that these options stand for."""
+    return Settings.read(
         engine=options.engine,
         profile=options.profile,
         verbosity=options.verbosity,
         validation=options.validation,
-        packs=packs or options.packs,
+        packs=options.packs,
         pack_dirs=tuple(Path(one) for one in options.pack_dirs) or None,
     )
-    return build_engine(settings)
+
+
+@lru_cache(maxsize=2)
+def rulebook_for(packs: tuple[str, ...] | None, pack_dirs: tuple[str, ...]) -> Rulebook:
+    """The knowledge in force; opened once for all steps of a run in one process."""
+    return load_rulebook(packs, tuple(Path(one) for one in pack_dirs))
 
 
 def _settle() -> None:
