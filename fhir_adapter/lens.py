@@ -22,6 +22,13 @@ class Lens:
     gaps: list[Gap] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     odd: list[Resource] = field(default_factory=list)
+    withdrawn: set[str] = field(default_factory=set)
+
+    def take_back(self, resource: Resource) -> None:
+        """Note that a record says of itself that it was an error, so that what rested on it can be marked."""
+        self.counts["refused_or_erroneous"] += 1
+        if resource.get("id"):
+            self.withdrawn.add(name_of(resource))
 
     def gap(
         self, resource: Resource, path: str, code: str, says: str, concerns: tuple[str, ...] = ()

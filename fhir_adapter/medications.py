@@ -77,7 +77,10 @@ def read_medication(
 ) -> list[MedicationUse]:
     """Uses of one statement or request; refusals and erroneous records give none."""
     status = text(record.get("status")).lower()
-    if status == _IN_ERROR or record.get("doNotPerform") is True:
+    if status == _IN_ERROR:
+        lens.take_back(record)
+        return []
+    if record.get("doNotPerform") is True:
         lens.counts["refused_or_erroneous"] += 1
         return []
     prescription = prescription_of(record, medications, lens)

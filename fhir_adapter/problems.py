@@ -52,7 +52,7 @@ def read_condition(record: Resource, lens: Lens) -> list[Condition]:
         lens.counts["irrelevant_conditions"] += 1
         return []
     if _REFUTED & {*codes(record.get("verificationStatus")), text(record.get("status"))}:
-        lens.counts["refused_or_erroneous"] += 1
+        lens.take_back(record)
         return []
     if record.get("modifierExtension"):
         lens.gap(
@@ -108,7 +108,10 @@ def read_procedure(record: Resource, lens: Lens) -> list[Procedure]:
     """Completed procedures that matter."""
     found = _found(record.get("code"), lens.vocabulary.procedure)
     status = text(record.get("status")).lower()
-    if not found or status in {"entered-in-error", "not-done", "preparation", "stopped"}:
+    if found and status == "entered-in-error":
+        lens.take_back(record)
+        return []
+    if not found or status in {"not-done", "preparation", "stopped"}:
         lens.counts["irrelevant_procedures" if not found else "refused_or_erroneous"] += 1
         return []
     if record.get("notPerformed") is True or record.get("notDone") is True:  # DSTU2, STU3

@@ -53,6 +53,7 @@ _KNOWN = Proposal()
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What a record says, what of it could not be read, and how much was looked at.
 
+    ``withdrawn`` names records (``Type/id``) that say of themselves that they were an error: no facts, and no gaps.
     ``suspicious`` are the resources behind the gaps, for an explanation by the full FHIR models.
     """
 
@@ -60,6 +61,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     gaps: tuple[Gap, ...]
     counts: dict[str, int]
     suspicious: tuple[dict[str, Any], ...] = ()
+    withdrawn: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -137,6 +139,7 @@ def read(
         gaps=tuple(sorted(lens.gaps, key=lambda gap: (gap.source, gap.path, gap.code, gap.says))),
         counts=dict(sorted(counts.items())),
         suspicious=tuple(lens.odd),
+        withdrawn=tuple(sorted(lens.withdrawn)),
     )
 
 

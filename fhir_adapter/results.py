@@ -102,7 +102,7 @@ def _lab(
 ) -> LabResult | None:
     status = text(record.get("status")).lower()
     if status in _NO_FACT:
-        lens.counts["refused_or_erroneous"] += 1
+        lens.take_back(record)
         return None
     measure = known.is_
     concerns = (measure, lens.vocabulary.measures[measure].source)

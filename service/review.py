@@ -55,6 +55,7 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
 
     ``gaps`` are all data that could not be read or had; ``notices`` those among them that could have
     changed the answer, in words. ``counts`` says how many resources were read, and how many were of other patients.
+    ``withdrawn`` names records that say they were an error: what rested on them earlier is marked in the record.
     """
 
     facts: FactSet
@@ -62,6 +63,7 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     gaps: tuple[Gap, ...]
     notices: tuple[GapNotice, ...]
     counts: Mapping[str, int]
+    withdrawn: tuple[str, ...] = ()
 
     @property
     def gap_cards(self) -> tuple[Gap, ...]:
@@ -127,6 +129,7 @@ def review(
         gaps=gaps,
         notices=notices(gaps, reading.facts, assessment, engine.rulebook),
         counts=reading.counts,
+        withdrawn=reading.withdrawn,
     )
 
 

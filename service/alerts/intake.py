@@ -128,7 +128,7 @@ class Intake:
             watch.holds(silent["rule"], silent["about"])
         for weaker in answer["superseded"]:
             watch.gives_way(weaker["rule"], weaker["about"], weaker["by"])
-        watch.mark_evidence(current_sources(facts, line.gaps))
+        watch.mark_evidence(current_sources(facts, line.withdrawn))
         if facts["context"]["moment"] == "view":
             watch.clear_the_rest(
                 unread=facts["context"]["unread"], gaps=line.gaps, failures=answer["failures"],

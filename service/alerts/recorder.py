@@ -126,6 +126,7 @@ class SpoolRecorder(Recorder):
                 facts=msgspec.Raw(_encode(review.facts)),
                 gaps=tuple(review.gaps),
                 gap_cards=tuple(gap_cards),
+                withdrawn=tuple(review.withdrawn),
                 history=None if history is None else tuple(history),
                 cards=tuple(cards),
                 clearing=Clearing(rules=tuple(may_speak)),

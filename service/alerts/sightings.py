@@ -24,7 +24,6 @@ _FAMILIES = {
     "NutritionOrder": "diet", "Patient": "patient",
 }  # fmt: skip
 NOT_EVALUATED = "could-not-evaluate"
-_WITHDRAWN = {"entered-in-error", "withdrawn"}
 _AMENDED = {"amended", "corrected"}
 
 
@@ -156,7 +155,7 @@ def _hash(value: Any) -> str:
 # What became of evidence that alerts rest on -------------------------------------------------------------------
 
 
-def current_sources(facts: Mapping[str, Any], gaps: Iterable[Gap]) -> dict[str, str]:
+def current_sources(facts: Mapping[str, Any], withdrawn: Iterable[str]) -> dict[str, str]:
     """Every result of this review: reference -> digest of its values, ``withdrawn`` where it was taken back."""
     now = {ref: _values_digest(lab) for lab in facts["labs"] for ref in lab["source"]}
     now |= {
@@ -165,8 +164,7 @@ def current_sources(facts: Mapping[str, Any], gaps: Iterable[Gap]) -> dict[str, 
         if lab["status"] in _AMENDED
         for ref in lab["source"]
     }
-    now |= {gap.source: "withdrawn" for gap in gaps if gap.code in _WITHDRAWN}
-    return now
+    return now | dict.fromkeys(withdrawn, "withdrawn")
 
 
 def evidence_state(rested_on: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -80,6 +80,10 @@ class Reviewed(Protocol):
     def facts(self) -> FactSet:
         """What the rules were given."""
 
+    @property
+    def withdrawn(self) -> Sequence[str]:
+        """Records that say of themselves that they were an error (``Type/id``)."""
+
 
 class Clearing(msgspec.Struct, frozen=True, kw_only=True):
     """Whose alerts this review may close: rules that were evaluated with everything they need."""
@@ -95,6 +99,7 @@ class ReviewLine(msgspec.Struct, frozen=True, kw_only=True, tag="review"):
     facts: msgspec.Raw
     gaps: tuple[Gap, ...] = ()
     gap_cards: tuple[Gap, ...] = ()
+    withdrawn: tuple[str, ...] = ()
     history: tuple[HistoryEntry, ...] | None = ()
     cards: tuple[IssuedCard, ...] = ()
     clearing: Clearing = Clearing()

@@ -31,6 +31,7 @@ class Reviewed(msgspec.Struct, frozen=True):
     facts: FactSet
     gaps: tuple[Gap, ...] = ()
     gap_cards: tuple[Gap, ...] = ()
+    withdrawn: tuple[str, ...] = ()
 
 
 def mk7(daily=45.0, *, taking="yes", record="MedicationStatement/k"):
@@ -78,7 +79,7 @@ def recommendation(
 
 
 def reviewed(
-    *recommendations, moment="view", unread=None, gaps=(), gap_cards=(), suppressed=(), superseded=(), failures=(),
+    *recommendations, moment="view", unread=None, gaps=(), gap_cards=(), withdrawn=(), suppressed=(), superseded=(), failures=(),
     labs=(), uses=None, hook="patient-view", as_of=NOON,
 ):  # fmt: skip
     facts = FactSet(
@@ -98,7 +99,7 @@ def reviewed(
             engine="compiled", software="0.1.0",
         ),
     )  # fmt: skip
-    return Reviewed(assessment, facts, tuple(gaps), tuple(gap_cards))
+    return Reviewed(assessment, facts, tuple(gaps), tuple(gap_cards), tuple(withdrawn))
 
 
 def call(

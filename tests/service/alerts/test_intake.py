@@ -175,8 +175,7 @@ def test_an_amended_result_marks_its_alert_and_a_withdrawn_one_more_so(database,
     take(recorder, drainer, call(2, minutes=1), reviewed(labs=[inr(4.2, status="corrected")]))
     (alert,) = rows(database, models.alert)
     assert (alert.evidence_state, alert.new_data) == ("amended", 1)
-    gone = Gap(source="Observation/inr", code="entered-in-error", concerns=("25ohd",))
-    take(recorder, drainer, call(3, minutes=2), reviewed(gaps=[gone]))
+    take(recorder, drainer, call(3, minutes=2), reviewed(withdrawn=["Observation/inr"]))
     assert rows(database, models.alert)[0].evidence_state == "withdrawn"
     assert "evidence-withdrawn" in [one.action for one in rows(database, models.event)]
 

@@ -86,6 +86,28 @@ def test_what_was_dismissed_is_not_said_again_until_it_changes(running, request_
     assert alert.state == "new", "the pharmacist still sees it"
 
 
+@pytest.mark.parametrize(
+    ("key", "kind"), [("inr", "Observation"), ("medicationStatements", "MedicationStatement")]
+)
+def test_a_record_taken_back_marks_the_alerts_that_rest_on_it(running, key, kind):
+    body = json.loads((kill.EXAMPLES / "08-low-inr-on-k2.json").read_text())
+    running.post(VIEW, json=body)
+    alerts = wait_for(running, models.alert)
+    record = body["prefetch"][key]["entry"][0]["resource"]
+    reference = f"{kind}/{record['id']}"
+    resting = {one.id for one in alerts if reference in json.loads(one.sources)}
+    assert resting
+    record["status"] = "entered-in-error"
+    body["hookInstance"] = "00000000-0000-4000-8000-000000000002"
+    answer = running.post(VIEW, json=body).json()
+    assert "gaps" not in answer["extension"]["org.dekacard.review"], (
+        "an error that was taken back is no gap"
+    )
+    marked = wait_for(running, models.alert, models.alert.c.evidence_state == "withdrawn")
+    assert {one.id for one in marked} == resting
+    wait_for(running, models.event, models.event.c.action == "evidence-withdrawn")
+
+
 def test_a_call_that_breaks_the_engine_is_a_503_and_an_alert(running, request_body, monkeypatch):
     def broken(*_args, **_more):
         raise EngineError("the sentinel is missing")
