@@ -40,7 +40,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     validation: Literal["off", "suspicious", "all"]
     packs: tuple[str, ...] | None = None
     pack_dirs: tuple[str, ...] = ()
-    code_maps: tuple[str, ...] = ()
     sieve: bool = True
 
 

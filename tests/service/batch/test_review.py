@@ -56,7 +56,7 @@ def rejects(out):
     return [json.loads(line) for line in (out / "rejects.ndjson").read_text().splitlines()]
 
 
-def test_lines_and_bundles_say_the_same_as_a_single_call(tmp_path):
+def test_lines_bundles_and_hook_calls_say_the_same(tmp_path):
     people, shared = population()
     lines = write_lines(tmp_path / "lines", people, shared)
     bundles = write_bundles(tmp_path / "bundles", people, shared)
@@ -65,12 +65,44 @@ def test_lines_and_bundles_say_the_same_as_a_single_call(tmp_path):
     assert len(rows(tmp_path / "a")) > len(people)
     same = ["DetectedIssue.ndjson", "recommendations.csv", "recommendations.parquet"]
     assert results(tmp_path / "a", same) == results(tmp_path / "b", same)
-    assert [
-        (row["patient"], row["rule"], row["summary"]) for row in rows(tmp_path / "a")
-    ] == sorted(alone(people, shared), key=lambda one: one[0])
+    told = [(row["patient"], row["rule"], row["summary"]) for row in rows(tmp_path / "a")]
+    assert told == list(alone(people, lambda own: bundle([*own, *shared])))
+    assert told == list(alone(people, lambda own: hook_call(own, shared)))
 
 
-def alone(people, shared):
+KEYS = {
+    "medicationStatements": "MedicationStatement",
+    "medicationRequests": "MedicationRequest",
+    "vitaminD": "Observation",
+    "inr": "Observation",
+    "minerals": "Observation",
+    "kidney": "Observation",
+    "conditions": "Condition",
+    "procedures": "Procedure",
+    "goals": "Goal",
+    "serviceRequests": "ServiceRequest",
+    "nutrition": "NutritionIntake",
+}
+
+
+def hook_call(own, shared):
+    """The same record as an EHR sends it when the chart is opened."""
+    everything = [*own, *shared]
+    found = {
+        key: bundle(
+            [one for one in everything if one["resourceType"] in {kind, "Medication"}], "searchset"
+        )
+        for key, kind in KEYS.items()
+    }
+    return {
+        "hook": "patient-view",
+        "hookInstance": "0c6b8a6e-6d2f-4a53-9d0e-000000000001",
+        "context": {"userId": "Practitioner/p", "patientId": own[0]["id"]},
+        "prefetch": {"patient": own[0], **found},
+    }
+
+
+def alone(people, document):
     from service.bootstrap import build_engine
     from service.documents import cases_in
     from service.explanation import Explainer
@@ -80,7 +112,7 @@ def alone(people, shared):
     engine = build_engine(settings)
     explainer = Explainer(engine.rulebook)
     for own in people.values():
-        for case in cases_in(bundle([*own, *shared]), settings):
+        for case in cases_in(document(own), settings):
             told = explanation_of(case, read_moment(AS_OF), engine, explainer, settings)
             for one in told["recommendations"]:
                 yield case.patient_id, one["rule"], one["summary"]
