@@ -111,16 +111,16 @@ def test_order_select_says_it_every_time(desk):
     assert topics(desk.call("order-select")) == topics(desk.call("order-select")) != set()
 
 
-def changed_dose(body):
+def with_more_refills(body):
     draft = body["context"]["draftOrders"]["entry"][0]["resource"]
-    draft["dosageInstruction"] = [{"text": "Take 3 capsules by mouth twice daily"}]
+    draft["dispenseRequest"] = {"numberOfRepeatsAllowed": 3}  # no rule reads it
     return body
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda body: changed_dose(json.loads(json.dumps(body))),
+        lambda body: with_more_refills(json.loads(json.dumps(body))),
         lambda body: body | {"context": body["context"] | {"userId": "Practitioner/another"}},
         lambda body: body | {"context": body["context"] | {"encounterId": "another"}},
     ],
