@@ -80,6 +80,7 @@ def test_every_listed_name_is_found_and_every_trap_is_not(vocabulary):
     for entry in vocabulary.content.names:
         ids = {entry.is_} if isinstance(entry.is_, str) else set(entry.is_)
         assert entry.finds, f"{ids} has no example"
+        assert entry.ignores, f"{ids} has no trap"
         for words in entry.finds:
             found = {i for one in vocabulary.named(words) for i in one.ids}
             if not ids <= found:
