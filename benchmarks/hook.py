@@ -17,9 +17,11 @@ import os
 import socket
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
 import orjson
@@ -51,12 +53,19 @@ def echo_app() -> FastAPI:
     return app
 
 
-def own_app(engine: str) -> FastAPI:
-    """The service as it runs in development mode."""
+def own_app(engine: str, record: Path | None = None) -> FastAPI:
+    """The service as it runs in development mode; with a folder for its record, everything is recorded there."""
     from service.app import create_app
     from service.settings import Settings
 
-    app = create_app(Settings(dev=True, engine=engine), clock=lambda: NOON)
+    kept: dict[str, Any] = {}
+    if record is not None:
+        kept = {
+            "store_url": f"sqlite:///{record}/record.db",
+            "spool_dir": record / "spool",
+            "keyring": record / "keys.json",
+        }
+    app = create_app(Settings(dev=True, engine=engine, **kept), clock=lambda: NOON)
     app.state.parts.settle()
     return app
 
@@ -71,6 +80,11 @@ def measure(*, quick: bool = False) -> dict[str, Any]:
             rows["ratios"][f"{size}, {engine}: CPU of a call / echo"] = round(own / echo, 2)
             rows["scale"][f"{size}, {engine}: call, ms"] = round(own * 1000, 3)
             rows["scale"][f"{size}: echo, ms"] = round(echo * 1000, 3)
+    for size, (bare, recorded) in asyncio.run(_recording(rounds)).items():
+        rows["ratios"][f"{size}, durable: CPU with the record on (SQLite) / without"] = round(
+            recorded / bare, 2
+        )
+        rows["scale"][f"{size}, durable: call with the record on, ms"] = round(recorded * 1000, 3)
     for size, (own, echo) in _latency(seconds).items():
         rows["ratios"][f"{size}, durable: p99 at 8 connections / echo"] = round(own / echo, 2)
         rows["scale"][f"{size}: p99 of a call, ms"] = round(own * 1000, 2)
@@ -94,6 +108,27 @@ async def _cpu(engine: str, rounds: int) -> dict[str, tuple[float, float]]:
                     await _call(app, body)
                 times[name].append((time.process_time() - begun) / calls)
         found[size] = (statistics.median(times["own"]), statistics.median(times["echo"]))
+    return found
+
+
+async def _recording(rounds: int) -> dict[str, tuple[float, float]]:
+    """CPU of the thread that answers, without and with the record; the store is filled by threads beside it."""
+    found: dict[str, tuple[float, float]] = {}
+    with tempfile.TemporaryDirectory(prefix="dekacard-bench-") as folder:
+        bare, kept = own_app("durable"), own_app("durable", Path(folder))
+        for size, body, calls in (("small", bodies.small(), 100), ("large", bodies.large(), 30)):
+            times: dict[str, list[float]] = {"bare": [], "kept": []}
+            for app in (bare, kept):
+                await _call(app, body)
+            for _ in range(rounds):
+                for name, app in (("bare", bare), ("kept", kept)):
+                    begun = time.thread_time()
+                    for _ in range(calls):
+                        await _call(app, body)
+                    times[name].append((time.thread_time() - begun) / calls)
+            found[size] = (statistics.median(times["bare"]), statistics.median(times["kept"]))
+        await kept.state.parts.close()
+        await bare.state.parts.close()
     return found
 
 

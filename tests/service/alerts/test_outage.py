@@ -1,21 +1,17 @@
 """Nothing that was acknowledged is lost, and nothing comes twice: after kills, outages, locks and full disks."""
 
-import threading
 import time
 
 import pytest
 from sqlalchemy import func, select, text
 
-from service import audit
-from service.alerts import models, schema
+from service.alerts import models
 from service.alerts.database import Database
 from service.alerts.drainer import Drainer
-from service.alerts.record import Record, open_record
+from service.alerts.record import open_record
 from service.alerts.schema import SchemaError
-from service.alerts.values import RecordOptions
-from tests.service.alerts import kill
-from tests.service.alerts.postgres import socket_folder, start
-from tests.service.alerts.stories import NOON, RULES, call, recommendation, reviewed
+from tests.service.alerts import kill, outage
+from tests.service.alerts.stories import RULES, call, recommendation, reviewed
 
 KILLS = 10
 
@@ -40,53 +36,14 @@ def test_kills_during_writes_lose_no_acknowledged_line(database_url, database, t
     assert (result["lost"], result["twice"], result["faults"]) == (0, 0, 0)
 
 
-def test_an_outage_under_load_answers_every_call_and_loses_nothing(tmp_path, keyring):
-    """The server is stopped while calls go on, and started again."""
-    server = start(tmp_path / "data")
-    url = f"postgresql://postgres@/postgres?host={socket_folder(server)}"
-    database = Database(url)
-    schema.upgrade(database)
-    record = Record(
-        RecordOptions(database_url=url, spool=str(tmp_path / "spool"), keyring=""), keyring
-    )
-    record.start()
-    answered, stop = [], threading.Event()
-
-    def load():
-        number = 0
-        while not stop.is_set():
-            record.history("st-elsewhere", "p1", "", NOON)
-            assert record.record(
-                call(number, patient=f"p{number % 5}"), reviewed(recommendation()), may_speak=RULES
-            )
-            answered.append(number)
-            number += 1
-            time.sleep(0.002)
-
-    calls = threading.Thread(target=load)
-    calls.start()
-    try:
-        wait_until(lambda: record._drainer is not None and record._drainer.counters["lines"] > 20)
-        server._stop()
-        before = len(answered)
-        wait_until(lambda: record._drainer.counters["store_failures"] > 0)
-        wait_until(lambda: len(answered) > before + 100)
-        assert record.history("st-elsewhere", "p1", "", NOON) is None
-        server.start()
-        server.ensure_postgres_running()
-        after = len(answered)
-        wait_until(lambda: len(answered) > after + 50)
-    finally:
-        stop.set()
-        calls.join()
-    wait_until(lambda: count(database, models.evaluation) == len(answered), 60)
-    with database.reading() as connection:
-        assert connection.scalar(select(func.sum(models.alert.c.seen_count))) == len(answered)
-        assert connection.scalar(select(func.count()).select_from(models.audit)) == len(answered)
-        assert audit.verify(connection, keyring) == []
-    record.close()
-    database.close()
-    server.cleanup()
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_an_outage_under_load_answers_every_call_and_loses_nothing(tmp_path, kind):
+    """The database is taken away while calls go on, and given back (python -m tests.service.alerts.outage)."""
+    found = outage.measure(tmp_path, kind, 3)
+    assert found["answered_during"] > 50
+    assert found["spool_bytes"] > 0
+    bad = ("unanswered", "lost", "twice", "unaudited", "faults")
+    assert {name: found[name] for name in bad} == dict.fromkeys(bad, 0)
 
 
 def test_a_store_that_is_locked_for_long_only_waits(
