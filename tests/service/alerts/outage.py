@@ -76,7 +76,7 @@ def measure(folder, database, seconds):
         found = {
             "database": database, "seconds_away": seconds, "answered": load.answered, "answered_during": during,
             "slowest_answer_ms": round(load.slowest * 1000, 1), "unanswered": load.unanswered,
-            "lost": load.answered - _count(opened, models.evaluation), "twice": counted - load.answered,
+            "lost": load.answered - _count(opened, models.evaluation), "twice": int(counted) - load.answered,
             "unaudited": load.answered - lines, "faults": len(faults), "spool_bytes": waiting,
             "caught_up_after_s": round(time.monotonic() - begun, 1),
         }  # fmt: skip
