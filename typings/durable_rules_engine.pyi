@@ -1,4 +1,4 @@
-"""The C entry points of durable_rules 2.0.28 that the driver uses, and no others."""
+# The C entry points of durable_rules 2.0.28 that the driver uses, and no others.
 
 class error(Exception): ...  # noqa: N801
 

@@ -243,7 +243,7 @@ def test_a_broken_derivation_is_recorded(rulebook) -> None:
 
 
 def test_an_unknown_band_profile_is_refused_instead_of_having_no_bands(engine) -> None:
-    with pytest.raises(KnowledgeError, match="no band profile 'nam-2012'.*Choose one of nam-2011"):
+    with pytest.raises(KnowledgeError, match=r"no band profile 'nam-2012'.*Choose one of nam-2011"):
         assess(engine, facts(taking(1), context=Context(profile="nam-2012")))
 
 

@@ -98,7 +98,7 @@ def test_a_changed_number_needs_a_reason_and_an_approver(tmp_path, key):
         line for line in lines if not line.startswith(("approver", '"thiazide')[key == "overrides"])
     ]
     (copy / "pack.toml").write_text("\n".join(kept), encoding="utf-8")
-    with pytest.raises(KnowledgeError, match="stands in another pack already|without an approver"):
+    with pytest.raises(KnowledgeError, match=r"stands in another pack already|without an approver"):
         load_rulebook(THEIRS, [tmp_path])
 
 

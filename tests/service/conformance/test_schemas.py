@@ -26,7 +26,8 @@ BEYOND_SCHEMAS = {
 def validator(root):
     """Build a validator of one of the published schemas."""
     found = {
-        p.name: json.loads(p.read_text()) for p in (root / "service/cds_hooks/schemas").glob("*.json")
+        p.name: json.loads(p.read_text())
+        for p in (root / "service/cds_hooks/schemas").glob("*.json")
     }
     registry = Registry().with_resources(
         (name, Resource.from_contents(content)) for name, content in found.items()
