@@ -79,10 +79,14 @@ def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path, spark):
         while not stop.is_set():
             if work.is_dir() and any(one.name.startswith("scan-") for one in work.iterdir()):
                 for process in psutil.Process().children(recursive=True):
-                    if "pyspark.daemon" in " ".join(process.cmdline()):
+                    try:
+                        if "pyspark.daemon" not in " ".join(process.cmdline()):
+                            continue
                         process.send_signal(signal.SIGKILL)
-                        killed.append(process.pid)
-                        return
+                    except psutil.Error:  # a process may end while it is being looked at
+                        continue
+                    killed.append(process.pid)
+                    return
             time.sleep(0.001)
 
     killer = threading.Thread(target=kill_one_worker)
