@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
+import service.alerts.screen_tables  # noqa: F401 - its tables join the metadata
 from rules.errors import DekacardError
 from service.alerts import models
 from service.alerts.database import Database

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+import service.alerts.screen_tables  # noqa: F401 - its tables join the metadata
 from service.alerts import models
 
 context.configure(
