@@ -111,8 +111,8 @@ alert = _table(
     *_texts("kind"),
     _key("rule"),
     *_texts("rule_version", "about", "topic_code", "indicator"),
-    _number("severity"),
-    *_texts("title", "summary", "mode"),
+    *_numbers("severity", "priority"),
+    *_texts("title", "summary", "mode", "priority_parts", "wakes_on"),
     _key("state"),
     *_texts("course", "close_reason", "fingerprint", "evidence_hash"),
     *_texts("evidence_state", "evaluation", "needs", "concerns", "sources"),
@@ -129,10 +129,10 @@ alert = _table(
     _number("version", 1),
     UniqueConstraint("tenant", "key", "episode", name="alert_once_per_episode"),
     UniqueConstraint("tenant", "id", name="alert_of_tenant"),
-    Index("alert_worklist", "tenant", "is_open", "severity", "changed", "id"),
+    Index("alert_worklist", "tenant", "is_open", "priority", "changed", "id"),
     Index("alert_by_patient", "tenant", "patient"),
-    Index("alert_by_rule", "tenant", "rule", "is_open", "severity", "changed"),
-    Index("alert_by_assignee", "tenant", "assignee", "is_open", "severity"),
+    Index("alert_by_rule", "tenant", "rule", "is_open", "priority", "changed"),
+    Index("alert_by_assignee", "tenant", "assignee", "is_open", "priority", "changed"),
 )
 
 occurrence = _table(
@@ -277,7 +277,9 @@ account = _table(
     *_texts("password_hash"),
     _number("disabled"),
     *_instants("created"),
+    *_texts("provider", "subject"),  # of an OpenID provider that knows this person
     PrimaryKeyConstraint("tenant", "name"),
+    Index("account_by_subject", "provider", "subject"),
 )
 
 token = _table(
@@ -285,12 +287,6 @@ token = _table(
     _maybe_instant("revoked"),
     PrimaryKeyConstraint("tenant", "id"), UniqueConstraint("secret_hash", name="token_secret"),
     ForeignKeyConstraint(["tenant", "account"], ["account.tenant", "account.name"], name="token_of_account"),
-)  # fmt: skip
-
-session = _table(
-    "session", *_keys("secret_hash", "tenant", "account", "form_token"), *_instants("created", "seen", "expires"),
-    PrimaryKeyConstraint("secret_hash"), Index("session_by_account", "tenant", "account"),
-    ForeignKeyConstraint(["tenant", "account"], ["account.tenant", "account.name"], name="session_of_account"),
 )  # fmt: skip
 
 audit = _table(

@@ -10,7 +10,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
-import service.alerts.screen_tables  # noqa: F401 - its tables join the metadata
+import service.alerts.identity_tables
+import service.alerts.screen_tables
+import service.alerts.triage_tables  # noqa: F401 - and so do these
 from rules.errors import DekacardError
 from service.alerts import models
 from service.alerts.database import Database

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-import service.alerts.screen_tables  # noqa: F401 - its tables join the metadata
+import service.alerts.screen_tables
+import service.alerts.triage_tables  # noqa: F401 - and so do these
 from service.alerts import models
 
 context.configure(
