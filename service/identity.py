@@ -21,7 +21,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from rules.errors import NotTrusted, RequestError
 from service import audit
-from service.alerts import models
+from service.alerts import identity_tables, models
 from service.alerts.access import RIGHTS, Right, Role
 from service.alerts.past_answers import micros
 from service.alerts.values import AuditEntry
@@ -119,7 +119,7 @@ def session_of(database: Database, secret: str, now: datetime, *, is_use: bool =
     Raises:
         NotTrusted: there is no such session any more (401).
     """
-    table, account = models.session, models.account
+    table, account = identity_tables.session, models.account
     at, hashed = micros(now), _hash(secret)
     with database.reading() as connection:
         row = connection.execute(
@@ -144,7 +144,7 @@ def session_of(database: Database, secret: str, now: datetime, *, is_use: bool =
 
 def close_session(database: Database, secret: str) -> None:
     """End a session; nothing happens when it has ended already."""
-    table = models.session
+    table = identity_tables.session
     database.write(
         lambda connection: connection.execute(
             delete(table).where(table.c.secret_hash == _hash(secret))
@@ -155,7 +155,7 @@ def close_session(database: Database, secret: str) -> None:
 def _open(
     connection: Connection, *, keyring: Keyring, row: dict[str, object], now: datetime
 ) -> None:
-    table = models.session
+    table = identity_tables.session
     connection.execute(delete(table).where(table.c.expires <= micros(now)))
     connection.execute(table.insert().values(row))
     entry = AuditEntry(
@@ -175,7 +175,7 @@ def _store_password(
     )
     if changed.rowcount == 0:
         raise RequestError("there is no such account.", status=404, code="not-found")
-    gone = models.session
+    gone = identity_tables.session
     connection.execute(delete(gone).where(gone.c.tenant == tenant, gone.c.account == name))
     entry = AuditEntry(
         tenant=tenant, at=now, actor=actor, action="password-set", object=f"account/{name}"

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from rules.errors import NotTrusted, RequestError
 from service import identity
-from service.alerts import models
+from service.alerts import identity_tables, models
 from service.alerts.access import RIGHTS, ROLES, disable_account, new_account
 from service.app import create_app
 from service.settings import Settings
@@ -171,7 +171,7 @@ def test_a_browser_that_asks_by_itself_keeps_no_session_awake(site):
 
 def test_the_store_holds_no_secret_of_a_session(site):
     with site.record.database.reading() as connection:
-        stored = str(connection.execute(select(models.session)).all())
+        stored = str(connection.execute(select(identity_tables.session)).all())
     assert site.secret not in stored
 
 
