@@ -21,7 +21,7 @@ from service.bootstrap import assemble
 from service.cds_hooks.loopback import LoopbackOnly
 from service.cds_hooks.outcomes import refusal
 from service.cds_hooks.published import describe
-from service.cds_hooks.routes import hook_router
+from service.cds_hooks.routes import add_hooks
 from service.parts import Parts
 from service.reloading import Reloader
 
@@ -74,7 +74,7 @@ def create_app(
     app.state.recorder = built.recorder
     app.state.clients = built.registry
     app.state.clock = built.clock
-    app.include_router(hook_router(built))
+    add_hooks(app, built)
     if isinstance(built.recorder, Record):
         app.include_router(
             api_router(

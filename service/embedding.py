@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from service.app import answer_own_errors
-from service.cds_hooks.routes import hook_router
+from service.cds_hooks.routes import add_hooks
 from service.settings import SettingsRefused
 
 if TYPE_CHECKING:
@@ -43,5 +43,5 @@ def include_hooks(host: FastAPI, parts: Parts, *, prefix: str = "") -> None:
             "Hooks among the routes of another application need client profiles: set DEKACARD_CLIENTS, "
             "or mount create_app(...) for a trial on this machine."
         )
-    host.include_router(hook_router(parts), prefix=prefix)
+    add_hooks(host, parts, prefix=prefix)
     answer_own_errors(host)
