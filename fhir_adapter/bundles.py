@@ -77,7 +77,7 @@ def _of_bundle(bundle: Resource) -> Prefetched:
 
 
 def _is_failure(outcome: Resource) -> bool:
-    return any(one.get("severity") in _FAILURES for one in mappings(outcome.get("issue")))
+    return any(text(one.get("severity")) in _FAILURES for one in mappings(outcome.get("issue")))
 
 
 def _is_short(bundle: Resource, count: int) -> bool:
