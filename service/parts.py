@@ -17,6 +17,7 @@ from service.cds_hooks.discovery import SERVICES, discovery_document, prefetch_t
 from service.cds_hooks.proposing import proposer
 from service.cds_hooks.repeats import ShownCards
 from service.knowledge_swap import EngineShelf
+from service.rollout import modes_in_force
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -63,7 +64,7 @@ class Parts:
         self.software = software_version()
         self._keyring = keyring
         self.shown = ShownCards(gatekeeper.jti_store, keyring) if gatekeeper else None
-        self._developer = _developer(settings)
+        self._developer = developer_client(settings)
         self._mode_board = modes
         self._learn(engine)
 
@@ -106,21 +107,12 @@ class Parts:
         return self.registry is None or origin in self.registry.origins
 
     def modes(self, profile: ClientProfile) -> Mapping[str, Mode]:
-        """How far each rule reaches for this client: as its profile says, or as was decided since.
-
-        A live rule that no clinician has signed is only recorded (``shadow``) unless the client accepts drafts.
-        """
+        """How far each rule reaches for this client: as its profile says, or as was decided since."""
         decided = self._mode_board.of(profile.id) if self._mode_board else {}
         known = self._modes.get(profile.id)
         if known is not None and known[0] is profile.rules and known[1] == decided:
             return known[2]
-        book = self.engine.rulebook
-        modes: dict[str, Mode] = {}
-        for rule, card in book.cards.items():
-            mode = decided.get(rule, profile.rules.of(rule))
-            signed = card.reviewed is not None or book.pack_of[rule].head.status == "reviewed"
-            unsigned = mode == "live" and not (signed or profile.rules.accept_draft)
-            modes[rule] = "shadow" if unsigned else mode
+        modes = modes_in_force(self.engine.rulebook, profile.rules, decided)
         self._modes[profile.id] = (profile.rules, dict(decided), modes)
         return modes
 
@@ -129,6 +121,11 @@ class Parts:
         known = self.registry.by_id(tenant) if self.registry is not None else None
         profile = known or (self._developer.profile if self.gatekeeper is None else None)
         return self.modes(profile).get(rule, "shadow") if profile is not None else "shadow"
+
+    def renew_modes(self) -> None:
+        """Read decided modes now, so that whoever has just changed one sees it; other workers follow in seconds."""
+        if self._mode_board is not None:
+            self._mode_board.renew()
 
     def quiet(self, profile: ClientProfile) -> frozenset[str]:
         """Rules that must not silence a live one for this client, since nobody would see them instead."""
@@ -222,7 +219,8 @@ def warm_up(engine: Engine, profile: str, now: datetime) -> None:
     engine.assess(facts, as_of=now, today=now.date())
 
 
-def _developer(settings: Settings) -> Client:
+def developer_client(settings: Settings) -> Client:
+    """Who calls in development mode, where no profiles are read."""
     profile = ClientProfile(
         id="developer",
         title="Development on this machine",

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from rules.assessment import Recommendation, Superseded
+    from rules.rulebook import Rulebook
     from service.alerts.database import Database
     from service.alerts.keyring import Keyring
+    from service.cds_hooks.client_profile import RuleModes
 
 _RENEW_SECONDS = 5.0
 
@@ -57,6 +59,22 @@ def split(
         if modes.get(one.rule, default) == "live" and modes.get(one.by, default) != "live"
     )
     return Split(hidden=hidden, **{mode: tuple(held) for mode, held in sorted_.items()})
+
+
+def modes_in_force(
+    rulebook: Rulebook, rules: RuleModes, decided: Mapping[str, Mode]
+) -> dict[str, Mode]:
+    """How far each rule reaches for one client: as its profile says, or as was decided since.
+
+    A live rule that no clinician has signed is only recorded (``shadow``) unless the client accepts drafts.
+    """
+    modes: dict[str, Mode] = {}
+    for rule, card in rulebook.cards.items():
+        mode = decided.get(rule, rules.of(rule))
+        signed = card.reviewed is not None or rulebook.pack_of[rule].head.status == "reviewed"
+        unsigned = mode == "live" and not (signed or rules.accept_draft)
+        modes[rule] = "shadow" if unsigned else mode
+    return modes
 
 
 class ModeBoard:

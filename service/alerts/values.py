@@ -86,9 +86,13 @@ class Reviewed(Protocol):
 
 
 class Clearing(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose alerts this review may close: rules that were evaluated with everything they need."""
+    """Whose alerts this review may close: rules that were evaluated with everything they need.
+
+    ``unread`` are sources that were read, but not surely as a whole.
+    """
 
     rules: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 class ReviewLine(msgspec.Struct, frozen=True, kw_only=True, tag="review"):

@@ -21,6 +21,7 @@ class Account:
         self.told = told
         self.rejects = rejects
         self.parquet = False
+        self.stored: dict[str, int] | None = None
         self._engine = engine
 
     @classmethod
@@ -47,6 +48,7 @@ class Account:
         patients = sum(report.patients for report in shards)
         told = {
             "as_of": options.as_of,
+            **({"client": options.client} if options.client else {}),
             "profile": options.profile,
             "verbosity": options.verbosity,
             "zone": options.zone,
@@ -89,6 +91,7 @@ class Account:
                 "seconds": round(seconds, 1),
                 "patients_per_second": round(patients / seconds) if seconds else None,
                 "megabytes_per_second": round(size / 1e6 / seconds, 1) if seconds else None,
+                **({"stored": self.stored} if self.stored is not None else {}),
                 "parquet": self.parquet or "not written: the extra 'batch' is not installed",
             },
             option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
 
@@ -15,6 +17,8 @@ from service.batch.values import BatchExit, Interrupted, Options, OutputRefused
 
 if TYPE_CHECKING:
     from service.batch.account import Account
+    from service.batch.storing import Handover
+    from service.settings import Settings
 
 STDIN: Final = ".stdin"
 WHAT_IF: Final = "what-if"
@@ -73,6 +77,16 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
             help="Also review with the packs of this folder, and tell what differs.",
         ),
     ] = None,
+    client: Annotated[
+        str | None,
+        typer.Option(
+            help="Review as the hooks of this client do: its bands, verbosity, zone, modes."
+        ),
+    ] = None,
+    store: Annotated[
+        bool,
+        typer.Option("--store/--no-store", help="Give the results to the record of --client."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Review every patient of files, folders or a Bulk Data export.
@@ -85,6 +99,10 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
     from service.explaining import read_moment
     from service.settings import Settings
 
+    if store and client is None:
+        raise typer.BadParameter("--store needs --client: whose alerts they are.")
+    if client is not None and (profile or verbosity):
+        raise typer.BadParameter("--client says which --profile and --verbosity count.")
     settings = Settings.read(profile=profile, verbosity=verbosity)
     options = Options(
         as_of=read_moment(as_of).isoformat() if as_of else "",
@@ -98,13 +116,14 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
         sieve=sieve,
     )
     progress = Progress(quiet=quiet)
-    run = Run(out, workers=workers, progress=progress)
-    if spark is not None:
-        from service.batch.spark import SparkRun, session
-
-        run = SparkRun(out, spark=session(spark), progress=progress)
     try:
-        account = run.review(_given(paths, out, resume=resume), options, resume=resume)
+        with _followed(settings, client, options, store=store) as (options, handover):
+            run = Run(out, workers=workers, progress=progress, handover=handover)
+            if spark is not None:
+                from service.batch.spark import SparkRun, session
+
+                run = SparkRun(out, spark=session(spark), progress=progress, handover=handover)
+            account = run.review(_given(paths, out, resume=resume), options, resume=resume)
     except OutputRefused as error:
         _stop(str(error), BatchExit.OUTPUT_BUSY)
     except Interrupted as error:
@@ -113,7 +132,9 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
     if compare_run is not None:
         _tell_changes(compare_run, out)
     if compare is not None:
-        changed = _with_packs(options, compare)
+        import msgspec
+
+        changed = msgspec.structs.replace(_with_packs(options, compare), noted=False)
         Run(out / WHAT_IF, workers=workers, progress=progress).review(
             _given(paths, out, resume=True), changed
         )
@@ -123,6 +144,24 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
         raise typer.Exit(4)
     if account.rejects:
         raise typer.Exit(BatchExit.REJECTS)
+
+
+@contextmanager
+def _followed(
+    settings: Settings, client: str | None, options: Options, *, store: bool
+) -> Iterator[tuple[Options, Handover | None]]:
+    """The options as the client has them, and the way into its record where that was asked for."""
+    if client is None:
+        yield options, None
+        return
+    from service.batch.clientele import following, profile_of, record_of
+
+    profile = profile_of(settings, client)
+    if not store:
+        yield following(options, profile), None
+        return
+    with record_of(settings, profile, options) as opened:
+        yield opened
 
 
 def _given(paths: list[str], out: Path, *, resume: bool) -> list[Path]:
@@ -152,6 +191,9 @@ def _tell(account: Account, out: Path) -> None:
         f"{patients['in']} patients: {patients['reviewed']} reviewed, {patients['rejected']} rejected; "
         f"{said} recommendations, {len(account.rejects)} rejects. Results: {out}"
     )
+    if account.stored is not None:
+        told = ", ".join(f"{number} {name}" for name, number in account.stored.items() if number)
+        typer.echo(f"Into the record: {told or 'nothing'}.")
     if not account.parquet:
         typer.echo("No Parquet table: install the extra 'batch'.", err=True)
 

@@ -18,6 +18,7 @@ from rules.engine import Engine
 from rules.errors import EngineError, RequestError
 from service.batch.answers import MEASURED, Answers
 from service.batch.medications import medications_for
+from service.batch.notes import Notebook
 from service.batch.shards import Form, Record
 from service.batch.values import Options, Reject, ShardReport
 from service.documents import NOT_IN_DOCUMENT, TYPES_OF_SOURCE
@@ -48,6 +49,7 @@ class Reviewer:
         self._zone = ZoneInfo(options.zone)
         self._answers = Answers(engine.rulebook, self._as_of)
         self._unread = unread
+        self.notebook: Notebook | None = None
 
     def review_shard(self, records: Iterable[Record], report: ShardReport) -> Iterator[bytes]:
         """One JSON line for each patient about whom anything is to be said, in order of their ids."""
@@ -82,14 +84,19 @@ class Reviewer:
             verbosity=self._options.verbosity,
             zone=self._zone,
             unread=unread,
+            quiet=self._options.quiet,
             asked=MEASURED,
         )
         try:
             done = review(case, self._as_of, self._engine, validation=self._options.validation)
         except EngineError:
             gathered.reject(records[0], "engine", "The engine did not evaluate the patient.")
+            if self.notebook is not None:
+                self.notebook.take_failure(key, "engine-fault")
             return None
         report.reviewed += 1
+        if self.notebook is not None:
+            self.notebook.take(key, done)
         answer = self._answers.answer(key, done, self._unread, report)
         if answer is None:
             report.silent += 1

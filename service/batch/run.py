@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -34,12 +34,15 @@ from service.batch.workshop import (
     Delivery,
     report_file,
     reviewed_file,
-    rulebook_for,
+    rulebook_of,
     scanned_file,
     with_workshop,
     write_whole,
 )
 from service.documents import TYPES_OF_SOURCE
+
+if TYPE_CHECKING:
+    from service.batch.storing import Handover
 
 WORK: Final = ".work"
 NOT_FETCHED: Final = "not fetched"
@@ -50,8 +53,16 @@ _Report = TypeVar("_Report")
 class Run:
     """One run into one output folder."""
 
-    def __init__(self, out: Path, *, workers: int = 1, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        out: Path,
+        *,
+        workers: int = 1,
+        progress: Progress | None = None,
+        handover: Handover | None = None,
+    ) -> None:
         self.out = out
+        self._handover = handover
         self.work = out / WORK
         self.workers = workers
         self.progress = progress or Progress(quiet=True)
@@ -68,6 +79,8 @@ class Run:
         with self._locked(), _stoppable():
             inputs = find_inputs(paths)
             plan = self._plan(inputs, options, resume=resume)
+            if self._handover is not None:
+                self._handover.prepare(self.work)
             scans = self._scan(plan)
             _refuse_changed(inputs.sources)
             delivery = self._deliver(inputs, scans)
@@ -93,7 +106,7 @@ class Run:
                 [
                     options,
                     inputs.sources,
-                    rulebook_for(options.packs, options.pack_dirs).digests,
+                    rulebook_of(options).digests,
                     plan.shards,
                 ]
             )
@@ -177,7 +190,7 @@ class Run:
             scans,
             shards,
             unread=delivery.unread,
-            knowledge=rulebook_for(plan.options.packs, plan.options.pack_dirs).digests,
+            knowledge=rulebook_of(plan.options).digests,
         )
         parts = [reviewed_file(self.work, shard) for shard in range(plan.shards)]
 
@@ -187,13 +200,14 @@ class Run:
         account.parquet = write_outputs(
             self.out, answers_in(parts), account.rejects, delivery.unread, put
         )
+        if self._handover is not None:
+            notes = sorted(self.work.glob("noted-*[0-9]"))
+            account.stored = self._handover.hand_over(account.told, account.rejects, inputs, notes)
         elapsed = time.monotonic() - self.started
         put("run.meta.json", account.meta(self.workers, elapsed, datetime.now(UTC)))
         put(
             "summary.html",
-            summary_page(
-                account.told, rulebook_for(plan.options.packs, plan.options.pack_dirs)
-            ).encode(),
+            summary_page(account.told, rulebook_of(plan.options)).encode(),
         )
         put("run.json", account.to_json())
         shutil.rmtree(self.work)

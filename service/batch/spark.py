@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service.batch.account import Account
+    from service.batch.storing import Handover
 
 _HITS: Final = "key string, form int, file int, offset long, line int, raw binary"
 _REPORT: Final = "number int, report binary"
@@ -90,8 +91,15 @@ def _find_java() -> None:
 class SparkRun(Run):
     """A run whose two heavy steps happen on a cluster; all else is the local run."""
 
-    def __init__(self, out: Path, *, spark: Any, progress: Progress | None = None) -> None:
-        super().__init__(out, workers=0, progress=progress)
+    def __init__(
+        self,
+        out: Path,
+        *,
+        spark: Any,
+        progress: Progress | None = None,
+        handover: Handover | None = None,
+    ) -> None:
+        super().__init__(out, workers=0, progress=progress, handover=handover)
         self._spark = spark
 
     def _scan(self, plan: Blueprint) -> list[ScanReport]:
@@ -188,8 +196,9 @@ def _reviewing(folder: str) -> Any:
             for number, path in zip(numbers, paths, strict=True):
                 report = ShardReport()
                 place = reviewed_file(Path(folder), number)
-                lines = tools.reviewer.review_sorted(_records_in(path), report)
-                write_whole(place, b"".join(lines))
+                with tools.noting(number):
+                    lines = tools.reviewer.review_sorted(_records_in(path), report)
+                    write_whole(place, b"".join(lines))
                 yield pa.RecordBatch.from_arrays(
                     [
                         pa.array([number], pa.int32()),

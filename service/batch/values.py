@@ -29,7 +29,8 @@ class Interrupted(DekacardError):
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides the output of a run, apart from its inputs.
 
-    ``as_of`` is ISO 8601 with zone.
+    ``as_of`` is ISO 8601 with zone. ``client`` names whose settings count, ``quiet`` its rules that are not
+    live. With ``noted`` the workers write down what the record needs. ``code_maps`` are files (ConceptMap).
     """
 
     as_of: str
@@ -41,6 +42,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     packs: tuple[str, ...] | None = None
     pack_dirs: tuple[str, ...] = ()
     sieve: bool = True
+    client: str = ""
+    quiet: tuple[str, ...] = ()
+    noted: bool = False
+    code_maps: tuple[str, ...] = ()
 
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):

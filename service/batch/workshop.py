@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,12 +16,15 @@ from fhir_adapter.sieve import Sieve
 from rules.engine import Engine
 from rules.rulebook import Rulebook, load_rulebook
 from service.batch.medications import Shelf
+from service.batch.notes import Watched, notebook
 from service.batch.reviewing import Reviewer
 from service.batch.scanning import Scanner
 from service.batch.shards import Record, ShardReader, ShardWriter
 from service.batch.values import Options, ScanReport, ShardReport, Task
 from service.bootstrap import build_engine
 from service.settings import Settings
+
+WATCHED: Final = "watched"
 
 
 class Blueprint(msgspec.Struct, kw_only=True):
@@ -50,7 +53,7 @@ class Workshop:
         shelf = msgspec.msgpack.decode((folder / "medications").read_bytes(), type=Shelf)
         self._shelf = shelf.view()
         self._options = self.blueprint.options
-        self._rulebook = rulebook_for(self._options.packs, self._options.pack_dirs)
+        self._rulebook = rulebook_of(self._options)
         self._engine: Engine | None = None
 
     @cached_property
@@ -91,13 +94,24 @@ class Workshop:
         report = ShardReport()
         place = reviewed_file(self.folder, shard)
         beside = place.with_suffix(f".{os.getpid()}.part")
-        with beside.open("wb") as file:
+        with beside.open("wb") as file, self.noting(shard):
             file.writelines(self.reviewer.review_shard(self._records(shard), report))
             file.flush()
             os.fsync(file.fileno())
         beside.replace(place)
         write_whole(report_file(self.folder, shard), msgspec.msgpack.encode(report))
         return report
+
+    @contextmanager
+    def noting(self, shard: int) -> Iterator[None]:
+        """While a shard is reviewed, what the record needs of it is written down beside it, where asked for."""
+        if not self._options.noted:
+            yield
+            return
+        watched = Watched.read(self.folder / WATCHED)
+        with notebook(noted_file(self.folder, shard), watched) as self.reviewer.notebook:
+            yield
+        self.reviewer.notebook = None
 
     def _records(self, shard: int) -> Iterator[Record]:
         for task in self.blueprint.tasks:
@@ -119,6 +133,11 @@ def settings_for(options: Options) -> Settings:
         packs=options.packs,
         pack_dirs=tuple(Path(one) for one in options.pack_dirs) or None,
     )
+
+
+def rulebook_of(options: Options) -> Rulebook:
+    """The knowledge that these options name."""
+    return rulebook_for(options.packs, options.pack_dirs)
 
 
 @lru_cache(maxsize=2)
@@ -146,6 +165,11 @@ def scanned_file(folder: Path, number: int) -> Path:
 def reviewed_file(folder: Path, shard: int) -> Path:
     """The answers of one shard."""
     return folder / f"reviewed-{shard:04}"
+
+
+def noted_file(folder: Path, shard: int) -> Path:
+    """What the record needs of one shard."""
+    return folder / f"noted-{shard:04}"
 
 
 def report_file(folder: Path, shard: int) -> Path:
