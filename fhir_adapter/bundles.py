@@ -11,6 +11,7 @@ from fhir_adapter.elements import Resource, items, mapping, mappings, reference_
 MISSING: Final = object()
 _DEEPEST = 5
 _FAILURES = frozenset({"error", "fatal"})
+_OPENED = frozenset({"", "Bundle", "Parameters", "OperationOutcome"})
 
 
 class PrefetchState(Enum):
@@ -59,12 +60,9 @@ def read_prefetch(value: Any = MISSING) -> Prefetched:
 
 
 def _of_bundle(bundle: Resource) -> Prefetched:
-    found = tuple(resources_in(bundle))
-    outcomes = [
-        one
-        for entry in mappings(bundle.get("entry"))
-        if (one := mapping(entry.get("resource"))).get("resourceType") == "OperationOutcome"
-    ]
+    plain = _plain_resources(bundle.get("entry"))
+    found = tuple(resources_in(bundle) if plain is None else plain)
+    outcomes = _outcomes(bundle) if plain is None else []
     links = mappings(bundle.get("link")) if "link" in bundle else ()
     link = next((text(one.get("url")) for one in links if one.get("relation") == "next"), "")
     if outcomes and any(_is_failure(one) for one in outcomes):
@@ -74,6 +72,14 @@ def _of_bundle(bundle: Resource) -> Prefetched:
     if found:
         return Prefetched(PrefetchState.DATA, found)
     return Prefetched(PrefetchState.HINT if outcomes else PrefetchState.EMPTY)
+
+
+def _outcomes(bundle: Resource) -> list[Resource]:
+    return [
+        one
+        for entry in mappings(bundle.get("entry"))
+        if (one := mapping(entry.get("resource"))).get("resourceType") == "OperationOutcome"
+    ]
 
 
 def _is_failure(outcome: Resource) -> bool:
@@ -111,6 +117,10 @@ def _collect(value: Any, found: list[Resource], deleted: set[str], depth: int) -
         return
     kind = value.get("resourceType")
     if kind == "Bundle":
+        plain = _plain_resources(value.get("entry")) if depth < _DEEPEST else None
+        if plain is not None:
+            found += plain
+            return
         for entry in mappings(value.get("entry")):
             _entry(entry, found, deleted, depth)
     elif kind == "Parameters":
@@ -122,21 +132,41 @@ def _collect(value: Any, found: list[Resource], deleted: set[str], depth: int) -
         _entry(value, found, deleted, depth)
 
 
+def _plain_resources(entries: Any) -> list[Resource] | None:
+    """The resources of entries that hold nothing else, as most do; ``None`` where there is more to look into."""
+    if entries.__class__ is not list:
+        return None
+    found: list[Resource] = []
+    for entry in entries:
+        if entry.__class__ is not dict or "request" in entry:
+            return None
+        resource = entry.get("resource")
+        if resource.__class__ is not dict:
+            return None
+        kind = resource.get("resourceType")
+        if kind.__class__ is not str or kind in _OPENED:
+            return None
+        found.append(_named_as_referred_to(resource, entry.get("fullUrl")))
+    return found
+
+
+def _named_as_referred_to(resource: Resource, url: Any) -> Resource:
+    """The resource; as a copy that carries its ``fullUrl`` where that says more than its own type and id."""
+    if url.__class__ is not str or not url:
+        return resource
+    if url.endswith(f"{resource.get('resourceType')}/{resource.get('id')}"):
+        return resource
+    return {**resource, "fullUrl": url}
+
+
 def _entry(entry: Resource, found: list[Resource], deleted: set[str], depth: int) -> None:
     resource = entry.get("resource")
     request = mapping(entry.get("request"))
     if request.get("method") == "DELETE":
         deleted.add("/".join(text(request.get("url")).split("/")[-2:]))
         return
-    url = entry.get("fullUrl")
-    if (
-        resource.__class__ is dict
-        and url.__class__ is str
-        and url
-        and resource.get("resourceType") != "Bundle"
-        and not url.endswith(f"{resource.get('resourceType')}/{resource.get('id')}")
-    ):
-        resource = {**resource, "fullUrl": url}
+    if resource.__class__ is dict and resource.get("resourceType") != "Bundle":
+        resource = _named_as_referred_to(resource, entry.get("fullUrl"))
     _collect(resource, found, deleted, depth + 1)
 
 

@@ -37,6 +37,9 @@ def notices(
 
     A gap in a resource that a recommendation rests on is left out: that card says what was missing.
     """
+    gaps = tuple(gaps)
+    if not gaps:
+        return ()
     names: dict[str, str] = {}
     for use in facts.uses:
         if use.taking != "no":
