@@ -87,9 +87,11 @@ class Intake:
             gaps=line.gaps,
             history=line.history,
             user=call.user,
+            quiet=line.quiet,
+            asked=line.asked,
         )
         digest = keep(self._connection, self._keyring, call.tenant, stored, micros(call.received))
-        fired = recommended(answer)
+        fired = recommended(answer, facts)
         self._evaluation(
             call, patient, as_of=as_of, outcome="incomplete" if answer["failures"] or line.gap_cards else "complete",
             fired=fired, knowledge=answer["provenance"]["packs"], evidence=digest, cards=len(line.cards),
@@ -131,7 +133,7 @@ class Intake:
         watch.mark_evidence(current_sources(facts, line.withdrawn))
         if facts["context"]["moment"] == "view":
             watch.clear_the_rest(
-                unread=facts["context"]["unread"], gaps=line.gaps, failures=answer["failures"],
+                unread=(*facts["context"]["unread"], *line.clearing.unread), gaps=line.gaps, failures=answer["failures"],
                 evaluated=line.clearing.rules,
             )  # fmt: skip
 

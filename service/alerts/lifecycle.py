@@ -23,6 +23,7 @@ Action = Literal[
 OPEN: frozenset[str] = frozenset({"new", "acknowledged"})
 CLOSED: frozenset[str] = frozenset({"resolved", "overridden", "data-problem", "cleared"})
 SEVERITIES = {"critical": 2, "warning": 1, "info": 0}
+WakesOn = Literal["", "new-result", "escalation"]
 _CLOSING: dict[str, State] = {
     "resolve": "resolved",
     "override": "overridden",
@@ -47,6 +48,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     indicator: str
     assignee: str = ""
     snoozed_until: datetime | None = None
+    wakes_on: str = ""
     close_reason: str = ""
     closed: datetime | None = None
     closed_by: str = ""
@@ -54,7 +56,11 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody asks to do with an alert; ``reason`` is a code, ``until`` for snoozing, ``to`` for assigning."""
+    """What somebody asks to do with an alert; ``reason`` is a code, ``until`` for snoozing, ``to`` for assigning.
+
+    A snoozed alert comes back at ``until``, at once when it becomes more severe, and with ``wakes_on`` set to
+    ``new-result`` also as soon as its evidence changes.
+    """
 
     action: Action
     actor: str
@@ -62,6 +68,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     note: str = ""
     until: datetime | None = None
+    wakes_on: WakesOn = ""
     to: str = ""
 
 
@@ -82,6 +89,7 @@ def act(now: Standing, request: Request, limits: SnoozeLimits) -> Standing:
             closed=request.at,
             closed_by=request.actor,
             snoozed_until=None,
+            wakes_on="",
             new_data=False,
         )
     change = _CHANGES.get(action)
@@ -116,7 +124,7 @@ def _snoozed(now: Standing, request: Request, limits: SnoozeLimits) -> dict[str,
         raise RequestError(
             f"a {now.indicator} alert can be snoozed for {longest} at most.", status=422
         )
-    return {"snoozed_until": request.until}
+    return {"snoozed_until": request.until, "wakes_on": request.wakes_on}
 
 
 def _reopened(now: Standing, _request: Request, _limits: SnoozeLimits) -> dict[str, Any]:
@@ -131,7 +139,7 @@ _CHANGES: dict[str, Callable[[Standing, Request, SnoozeLimits], dict[str, Any]]]
     "assign": _assigned,
     "release": lambda _now, _request, _limits: {"assignee": ""},
     "snooze": _snoozed,
-    "wake": lambda _now, _request, _limits: {"snoozed_until": None},
+    "wake": lambda _now, _request, _limits: {"snoozed_until": None, "wakes_on": ""},
     "reopen": _reopened,
     "comment": lambda _now, _request, _limits: {},
 }

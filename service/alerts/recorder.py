@@ -9,7 +9,7 @@ import logging
 import threading
 import uuid
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,6 +50,7 @@ class Recorder(Protocol):
         history: Sequence[HistoryEntry] | None = (),
         gap_cards: Sequence[Gap] = (),
         may_speak: Sequence[str] = (),
+        quiet: Collection[str] = (),
     ) -> bool:
         """Write one review down before its answer goes out."""
 
@@ -111,12 +112,13 @@ class SpoolRecorder(Recorder):
         history: Sequence[HistoryEntry] | None = (),
         gap_cards: Sequence[Gap] = (),
         may_speak: Sequence[str] = (),
+        quiet: Collection[str] = (),
     ) -> bool:
         """Write one review down before its answer goes out.
 
         ``history`` is what the engine was given (None = could not be read), ``gap_cards`` the gaps that
         became cards, ``may_speak`` the rules that could have spoken at this hook: without them no alert
-        is cleared.
+        is cleared. ``quiet`` are the rules that were not live for the caller.
         False means that the disk refused the line; it waits in memory, and the answer may still go out.
         """
         return self._write(
@@ -130,6 +132,7 @@ class SpoolRecorder(Recorder):
                 history=None if history is None else tuple(history),
                 cards=tuple(cards),
                 clearing=Clearing(rules=tuple(may_speak)),
+                quiet=tuple(sorted(quiet)),
             )
         )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from typing import Any
 
 import msgspec
 
 from rules.assessment import Gap
 from service.alerts.lines import canonical
+from service.alerts.priority import Part, parts_of
 
 # What changes when a record is merely renewed or read again; the values that decide stay in the hash.
 _INCIDENTAL = {
@@ -44,11 +46,13 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     concerns: tuple[str, ...] = ()
     sources: dict[str, str] = {}
     from_draft: bool = False
+    priority: tuple[Part, ...] = ()
 
 
-def recommended(answer: Mapping[str, Any]) -> list[Sighting]:
-    """A sighting for each recommendation of an answer."""
-    return [_of_recommendation(one) for one in answer["recommendations"]]
+def recommended(answer: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Sighting]:
+    """A sighting for each recommendation of an answer; ``facts`` are those it was made from."""
+    today = date.fromisoformat(answer["provenance"]["today"])
+    return [_of_recommendation(one, facts, today) for one in answer["recommendations"]]
 
 
 def not_evaluated(gaps: Iterable[Gap], failures: Iterable[Mapping[str, Any]]) -> list[Sighting]:
@@ -80,7 +84,7 @@ def call_failed(error: str) -> Sighting:
     )
 
 
-def _of_recommendation(one: Mapping[str, Any]) -> Sighting:
+def _of_recommendation(one: Mapping[str, Any], facts: Mapping[str, Any], today: date) -> Sighting:
     leaves = list(_leaves(one["because"]))
     chained = [*leaves, *_leaves(one["chain"])]
     return Sighting(
@@ -103,6 +107,7 @@ def _of_recommendation(one: Mapping[str, Any]) -> Sighting:
         ),
         sources={ref: _values_digest(leaf) for leaf in chained for ref in leaf["source"]},
         from_draft=any("draft" in (leaf.get("taking"), leaf.get("state")) for leaf in leaves),
+        priority=parts_of(chained, facts, today),
     )
 
 

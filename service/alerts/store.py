@@ -58,6 +58,11 @@ class Store:
         with self.database.reading() as connection:
             return worklist.page(connection, wanted, micros(now))
 
+    def patients(self, wanted: worklist.Filter, now: datetime) -> worklist.Patients:
+        """One page of the worklist, gathered by patient."""
+        with self.database.reading() as connection:
+            return worklist.page_of_patients(connection, wanted, micros(now))
+
     def alert(self, tenant: str, number: int) -> Row[Any]:
         """One alert; raises NotThere."""
         with self.database.reading() as connection:
@@ -127,30 +132,22 @@ class Store:
             RequestError: the action does not fit.
         """
         return self._write(
-            partial(self._change, tenant=tenant, number=number, version=version, request=request)
+            partial(
+                self.change_within, tenant=tenant, number=number, version=version, request=request
+            )
         )
 
-    def _change(
+    def change_within(
         self, connection: Connection, *, tenant: str, number: int, version: int, request: Request
     ) -> Row[Any]:
+        """The same inside a write transaction of the caller's."""
         row = _alert(connection, tenant, number)
         if row.version != version:
             raise Stale(row)
-        before, at = _standing(row), micros(request.at)
+        before, at = standing_of(row), micros(request.at)
         after = act(before, request, self._limits)
-        table = models.alert
-        connection.execute(
-            table.update()
-            .where(table.c.tenant == tenant, table.c.id == number, table.c.version == version)
-            .values(
-                state=after.state,
-                is_open=int(after.state in OPEN), assignee=after.assignee, close_reason=after.close_reason, closed_by=after.closed_by,
-                new_data=int(after.new_data), changed=at, version=version + 1,
-                snoozed_until=micros(after.snoozed_until) if after.snoozed_until else None,
-                closed=micros(after.closed) if after.closed else None,
-                claimed=at if after.assignee and after.assignee != before.assignee else row.claimed,
-            )
-        )  # fmt: skip
+        claimed = at if after.assignee and after.assignee != before.assignee else row.claimed
+        put_standing(connection, row, after, at, claimed=claimed)
         self._tell(connection, row, request, after.state, at)
         return _alert(connection, tenant, number)
 
@@ -205,9 +202,27 @@ def _alert(connection: Connection, tenant: str, number: int) -> Row[Any]:
     return row
 
 
-def _standing(row: Row[Any]) -> Standing:
+def put_standing(
+    connection: Connection, row: Row[Any], after: Standing, at: int, *, claimed: int | None
+) -> None:
+    """Write a standing over the version that ``row`` is; who was quicker wins."""
+    table = models.alert
+    connection.execute(
+        table.update()
+        .where(table.c.tenant == row.tenant, table.c.id == row.id, table.c.version == row.version)
+        .values(
+            state=after.state, is_open=int(after.state in OPEN), assignee=after.assignee,
+            close_reason=after.close_reason, closed_by=after.closed_by, new_data=int(after.new_data), changed=at,
+            version=row.version + 1, snoozed_until=micros(after.snoozed_until) if after.snoozed_until else None,
+            wakes_on=after.wakes_on, closed=micros(after.closed) if after.closed else None, claimed=claimed,
+        )
+    )  # fmt: skip
+
+
+def standing_of(row: Row[Any]) -> Standing:
+    """The part of an alert that actions change."""
     return Standing(
-        state=row.state, indicator=row.indicator, assignee=row.assignee, close_reason=row.close_reason,
+        state=row.state, wakes_on=row.wakes_on, indicator=row.indicator, assignee=row.assignee, close_reason=row.close_reason,
         snoozed_until=instant(row.snoozed_until) if row.snoozed_until is not None else None,
         closed=instant(row.closed) if row.closed is not None else None, closed_by=row.closed_by,
         new_data=bool(row.new_data),

@@ -96,7 +96,10 @@ class Clearing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewLine(msgspec.Struct, frozen=True, kw_only=True, tag="review"):
-    """What one evaluation leaves behind; ``answer`` holds the canonical bytes of the assessment."""
+    """What one evaluation leaves behind; ``answer`` holds the canonical bytes of the assessment.
+
+    ``quiet`` and ``asked`` are what the engine was told besides the facts (``Engine.assess``).
+    """
 
     call: Call
     answer: msgspec.Raw
@@ -107,6 +110,8 @@ class ReviewLine(msgspec.Struct, frozen=True, kw_only=True, tag="review"):
     history: tuple[HistoryEntry, ...] | None = ()
     cards: tuple[IssuedCard, ...] = ()
     clearing: Clearing = Clearing()
+    quiet: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
 
 class FailureLine(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):

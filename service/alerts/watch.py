@@ -15,6 +15,7 @@ from service.alerts.keyring import Keyring
 from service.alerts.lifecycle import OPEN, SEVERITIES, Known, Seen, observe
 from service.alerts.outbox import announce
 from service.alerts.past_answers import instant, micros
+from service.alerts.priority import added_up
 from service.alerts.sightings import Sighting, evidence_state, may_clear
 from service.alerts.tally import Tally
 from service.alerts.values import Call, Receiver
@@ -117,7 +118,7 @@ class Watch:
                     self._moved(
                         row, state="cleared",
                         is_open=0, closed=self._at, closed_by=SYSTEM, close_reason="facts-no-longer-hold",
-                        snoozed_until=None, suppressed_by="",
+                        snoozed_until=None, wakes_on="", suppressed_by="",
                     ),
                 )  # fmt: skip
                 self._tell(row, "cleared", before=row.state, after="cleared")
@@ -130,7 +131,7 @@ class Watch:
             "tenant": call.tenant, "key": key, "episode": before.episode + 1 if before is not None else 1,
             "patient": self._patient, "kind": sighting.kind, "rule": sighting.rule, "about": sighting.about,
             "state": "new", "course": course, "first_seen": self._at, "last_seen": self._at, "changed": self._at,
-            **self._described(sighting),
+            **self._described(sighting, course),
         }  # fmt: skip
         number = self._connection.execute(
             models.alert.insert().values(values).returning(models.alert.c.id)
@@ -148,10 +149,11 @@ class Watch:
             values |= self._moved(row, suppressed_by="")
             self._tell(row, "resumed", before=row.suppressed_by)
         if course in {"new-data", "escalated"}:
-            values |= self._moved(row, new_data=1, evidence_state="", **self._described(sighting))
+            described = self._described(sighting, course)
+            values |= self._moved(row, new_data=1, evidence_state="", **described)
             values["course"] = "escalated" if course == "escalated" else "ongoing"
-            if course == "escalated":
-                values["snoozed_until"] = None
+            if course == "escalated" or row.wakes_on == "new-result":
+                values |= {"snoozed_until": None, "wakes_on": ""}
             self._tell(row, course, before=row.indicator, after=sighting.indicator)
         elif (
             course == "ongoing"
@@ -168,9 +170,11 @@ class Watch:
         if course == "escalated":
             self._announce(self._newest[row.key])
 
-    def _described(self, sighting: Sighting) -> dict[str, Any]:
+    def _described(self, sighting: Sighting, course: str) -> dict[str, Any]:
         encode = msgspec.json.encode
+        parts = added_up(sighting.indicator, course, sighting.priority)
         return {
+            "priority": sum(part.points for part in parts), "priority_parts": encode(parts).decode(),
             "rule_version": sighting.version, "topic_code": sighting.topic_code, "title": sighting.title,
             "summary": sighting.summary, "indicator": sighting.indicator, "severity": SEVERITIES[sighting.indicator],
             "mode": self._mode(sighting.rule), "fingerprint": sighting.fingerprint,

@@ -1,11 +1,11 @@
-"""What waits for a pharmacist: filtered, ordered by severity and newness, paged by key."""
+"""What waits for a pharmacist: filtered, ordered by priority and newness, paged by key."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
@@ -16,13 +16,16 @@ from service.alerts import models
 View = Literal["todo", "all-open", "closed", "everything"]
 PAGE = 50
 LARGEST_PAGE = 200
+_EACH = 20  # alerts of one patient that a page shows; the rest stand on the patient's own page
+Place = TypeVar("Place")
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """What to show of one tenant.
 
     ``todo`` is the opening view: open, not snoozed, not given way, warning and critical ones and what could
-    not be evaluated. Shadow alerts show only when ``mode`` asks for them. ``after`` is the cursor of a page.
+    not be evaluated. Shadow alerts show only when ``mode`` asks for them. ``due_by`` (microseconds) asks for alerts
+    that were put off until then or earlier. ``after`` is the cursor of a page.
     """
 
     tenant: str
@@ -35,6 +38,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
     course: str = ""
     mode: str = ""
+    due_by: int = 0
     after: str = ""
     size: int = PAGE
 
@@ -47,21 +51,21 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def page(connection: Connection, wanted: Filter, now: int) -> Page:
-    """One page: critical first, then what changed last."""
+    """One page: the highest priority first (critical before all else), then what changed last."""
     table = models.alert
     size = max(1, min(wanted.size, LARGEST_PAGE))
     query = (
         select(table)
         .where(*_conditions(wanted, now))
-        .order_by(table.c.severity.desc(), table.c.changed.desc(), table.c.id.desc())
+        .order_by(table.c.priority.desc(), table.c.changed.desc(), table.c.id.desc())
         .limit(size + 1)
     )
     if wanted.after:
-        severity, changed, number = _cursor(wanted.after)
+        priority, changed, number = _cursor(wanted.after)
         query = query.where(
-            table.c.severity <= severity,  # said apart, so that the index starts there
+            table.c.priority <= priority,  # said apart, so that the index starts there
             or_(
-                table.c.severity < severity,
+                table.c.priority < priority,
                 table.c.changed < changed,
                 and_(table.c.changed == changed, table.c.id < number),
             ),
@@ -70,6 +74,63 @@ def page(connection: Connection, wanted: Filter, now: int) -> Page:
     more = len(rows) > size
     rows = rows[:size]
     return Page(rows=rows, after=_mark(rows[-1]) if more else "")
+
+
+class Gathered(msgspec.Struct, frozen=True, kw_only=True):
+    """The alerts of one patient, the most urgent first; ``total`` counts also those that are not in ``rows``."""
+
+    patient: str
+    total: int
+    rows: list[Row[Any]]
+
+
+class Patients(msgspec.Struct, frozen=True, kw_only=True):
+    """Patients and the cursor of the next page ("" at the end)."""
+
+    gathered: list[Gathered]
+    after: str = ""
+
+
+def page_of_patients(connection: Connection, wanted: Filter, now: int) -> Patients:
+    """One page of patients, each with its alerts: who has the highest priority first; no patient on two pages."""
+    table = models.alert
+    size = max(1, min(wanted.size, LARGEST_PAGE))
+    priority, changed = func.max(table.c.priority), func.max(table.c.changed)
+    query = (
+        select(table.c.patient, func.count().label("total"), priority.label("priority"), changed.label("changed"))
+        .where(*_conditions(wanted, now))
+        .group_by(table.c.patient)
+        .order_by(priority.desc(), changed.desc(), table.c.patient.desc())
+        .limit(size + 1)
+    )  # fmt: skip
+    if wanted.after:
+        above, later, key = _place_of_patient(wanted.after)
+        query = query.having(
+            or_(
+                priority < above,
+                and_(priority == above, changed < later),
+                and_(priority == above, changed == later, table.c.patient < key),
+            )
+        )
+    found = list(connection.execute(query).all())
+    more, found = len(found) > size, found[:size]
+    rows = connection.execute(
+        select(table)
+        .where(*_conditions(wanted, now), table.c.patient.in_([one.patient for one in found]))
+        .order_by(table.c.priority.desc(), table.c.changed.desc(), table.c.id.desc())
+        .limit(size * _EACH)
+    ).all()
+    held: dict[str, list[Row[Any]]] = {}
+    for row in rows:
+        held.setdefault(row.patient, []).append(row)
+    mark = [found[-1].priority, found[-1].changed, found[-1].patient] if more else None
+    return Patients(
+        gathered=[
+            Gathered(patient=one.patient, total=one.total, rows=held.get(one.patient, [])[:_EACH])
+            for one in found
+        ],
+        after=_encoded(mark) if mark else "",
+    )
 
 
 def count_open(connection: Connection, tenant: str, now: int) -> Mapping[str, int]:
@@ -98,6 +159,8 @@ def _conditions(wanted: Filter, now: int) -> list[ColumnElement[bool]]:
     found.append(
         table.c.mode == wanted.mode if wanted.mode else table.c.mode.in_(("live", "review"))
     )
+    if wanted.due_by:
+        found.append(table.c.snoozed_until <= wanted.due_by)
     if wanted.unassigned:
         found.append(table.c.assignee == "")
     for name in ("rule", "indicator", "assignee", "patient", "kind", "course"):
@@ -108,13 +171,23 @@ def _conditions(wanted: Filter, now: int) -> list[ColumnElement[bool]]:
 
 
 def _mark(row: Row[Any]) -> str:
-    return base64.urlsafe_b64encode(
-        msgspec.json.encode([row.severity, row.changed, row.id])
-    ).decode()
+    return _encoded([row.priority, row.changed, row.id])
+
+
+def _encoded(place: list[Any]) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode()
 
 
 def _cursor(mark: str) -> tuple[int, int, int]:
+    return _decoded(mark, tuple[int, int, int])
+
+
+def _place_of_patient(mark: str) -> tuple[int, int, str]:
+    return _decoded(mark, tuple[int, int, str])
+
+
+def _decoded(mark: str, kind: type[Place]) -> Place:
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(mark), type=tuple[int, int, int])
+        return msgspec.json.decode(base64.urlsafe_b64decode(mark), type=kind)
     except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
         raise RequestError("'after' is no cursor of this list.", status=422) from error

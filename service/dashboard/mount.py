@@ -12,6 +12,8 @@ from service.dashboard.desk import Desk
 from service.dashboard.gate import Gate
 from service.dashboard.live import Live
 from service.dashboard.patient_page import PatientPage
+from service.dashboard.rule_page import RulePage
+from service.dashboard.rules_page import RulesPage
 from service.dashboard.triage import Triage
 from service.dashboard.worklist_page import WorklistPage
 
@@ -29,6 +31,8 @@ def mount_dashboard(app: FastAPI, parts: Parts, record: Record) -> Desk:
     WorklistPage(desk)
     Triage(desk, AlertPage(desk))
     PatientPage(desk)
+    RulesPage(desk)
+    RulePage(desk)
     Live(desk)
     app.router.routes.extend(desk.routes)
     app.router.routes.append(

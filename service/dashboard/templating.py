@@ -42,6 +42,14 @@ def how_long(microseconds: int, now: datetime) -> str:
     return f"{span.days // 30} mo"
 
 
+def span_words(microseconds: int) -> str:
+    """A length of time as a person says it (``40 min``, ``5 h``)."""
+    span = timedelta(microseconds=microseconds)
+    if span < _HOUR:
+        return f"{span // _MINUTE} min"
+    return f"{span // _HOUR} h" if span < 2 * _DAY else f"{span.days} d"
+
+
 def moment(microseconds: int) -> str:
     """An instant of the store as a day and a time, with its zone."""
     return instant(microseconds).strftime("%Y-%m-%d %H:%M UTC")
@@ -63,6 +71,7 @@ _environment = Environment(
 )
 _environment.globals["asset"] = address_of
 _environment.globals["how_long"] = how_long
+_environment.globals["span_words"] = span_words
 _environment.filters["moment"] = moment
 _environment.filters["in_words"] = in_words
 

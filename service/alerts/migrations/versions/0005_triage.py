@@ -29,7 +29,7 @@ def upgrade() -> None:
     for name in ("priority_parts", "wakes_on"):
         op.add_column("alert", sa.Column(name, sa.Text, nullable=False, server_default=""))
     op.execute(
-        "UPDATE alert SET priority = CASE severity WHEN 2 THEN 60 WHEN 1 THEN 30 ELSE 10 END"
+        "UPDATE alert SET priority = CASE severity WHEN 2 THEN 70 WHEN 1 THEN 40 ELSE 10 END"
     )
     _exchange(_AFTER)
     op.create_table(
