@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
@@ -24,11 +24,15 @@ from service.cds_hooks.published import describe
 from service.cds_hooks.routes import add_hooks
 from service.parts import Parts
 from service.reloading import Reloader
+from service.telemetry_log import place_of
+from service.telemetry_routes import Watching
+from service.telemetry_watch import CallWatch
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from service.settings import Settings
+    from service.telemetry import Telemetry
 
 _log = logging.getLogger("dekacard.app")
 _CODES = {404: "not-found", 405: "not-supported", 413: "too-long", 415: "not-supported"}
@@ -49,12 +53,14 @@ def create_app(
     """
     built = parts or assemble(settings, clock=clock)
     reloader = Reloader(built)
+    watching = Watching(built)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         built.settle()
         reloader.begin()
-        yield
+        async with watching.published():
+            yield
         await reloader.end()
         await built.close()
 
@@ -69,6 +75,7 @@ def create_app(
     )
     app.state.parts = built
     app.state.reloader = reloader
+    app.state.watching = watching
     app.state.engine = built.engine
     app.state.settings = settings
     app.state.recorder = built.recorder
@@ -89,16 +96,14 @@ def create_app(
         from service.dashboard.mount import mount_dashboard
 
         mount_dashboard(app, built, built.recorder)
-    for path, probe in (("/livez", _alive), ("/readyz", _ready)):
-        app.add_api_route(
-            path, probe, methods=["GET"], tags=["operations"], response_class=PlainTextResponse
-        )
+    watching.add_routes(app)
     describe(app)
     answer_own_errors(app)
     _answer_other_errors(app)
-    app.add_middleware(FaultBarrier)
+    app.add_middleware(FaultBarrier, telemetry=built.telemetry)
     if settings.dev:
         app.add_middleware(LoopbackOnly)
+    app.add_middleware(CallWatch, telemetry=built.telemetry, most_open=settings.max_open_calls)
     app.add_middleware(
         _Cors,
         parts=built,
@@ -106,15 +111,6 @@ def create_app(
         allow_headers=["authorization", "content-type", "accept"],
     )
     return app
-
-
-async def _alive() -> PlainTextResponse:
-    return PlainTextResponse("alive")
-
-
-async def _ready(request: Request) -> PlainTextResponse:
-    problem = request.app.state.parts.problem()
-    return PlainTextResponse(problem or "ready", status_code=503 if problem else 200)
 
 
 class _Cors(CORSMiddleware):
@@ -134,8 +130,9 @@ class _Cors(CORSMiddleware):
 class FaultBarrier:
     """Turns what nobody expected into a 500 with CORS headers; the message stays in the log, without values."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app = app
+        self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, and answer 500 if nothing was answered yet."""
@@ -153,11 +150,8 @@ class FaultBarrier:
             await self._app(scope, receive, watched)  # type: ignore[arg-type]
         except Exception as error:
             # The text of a foreign exception may hold patient data: the log gets type and place only
-            trace = error.__traceback__
-            while trace is not None and trace.tb_next is not None:
-                trace = trace.tb_next
-            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
-            _log.error("unexpected %s at %s", type(error).__name__, place)
+            self._telemetry.count("faults", "unexpected")
+            _log.error("unexpected %s at %s", type(error).__name__, place_of(error))
             if begun:
                 raise
             await refusal(

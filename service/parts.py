@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rules.engine import Engine, software_version
+from rules.errors import NotTrusted
 from service.alerts.keyring import Keyring, card_uuid
 from service.alerts.values import Mode
 from service.cds_hooks.cards import CardWriter, Circumstances, NameCard
@@ -18,6 +19,7 @@ from service.cds_hooks.proposing import proposer
 from service.cds_hooks.repeats import ShownCards
 from service.knowledge_swap import EngineShelf
 from service.rollout import modes_in_force
+from service.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -51,6 +53,7 @@ class Parts:
         fetcher: Fetcher | None = None,
     ) -> None:
         self.settings = settings
+        self.telemetry = Telemetry()
         self.shelf = EngineShelf(engine)
         self.shelf.on_exchange = self._learn
         self.clock = clock
@@ -96,11 +99,17 @@ class Parts:
             return self._developer
         from service.cds_hooks.trust import endpoint_paths
 
-        return await self.gatekeeper.identify(
-            request.headers.get("authorization"),
-            audience=endpoint_paths(service_id, feedback=feedback),
-            now=lambda: self.clock().timestamp(),
-        )
+        try:
+            client = await self.gatekeeper.identify(
+                request.headers.get("authorization"),
+                audience=endpoint_paths(service_id, feedback=feedback),
+                now=lambda: self.clock().timestamp(),
+            )
+        except NotTrusted as refusal:
+            self.telemetry.refused(refusal.reason)
+            raise
+        self.telemetry.known_client(client.profile.id)
+        return client
 
     def allows_origin(self, origin: str) -> bool:
         """Whether a browser there may call: those of the profiles, any in development mode."""
@@ -177,6 +186,7 @@ class Parts:
 
     def take_feedback(self, client: Client, service: str, entries: Sequence[Any]) -> None:
         """Write feedback down as it came; without a record (development only) it is not kept."""
+        self.telemetry.answered(entries)
         if self.recorder is not None:
             self.recorder.feedback(client.profile.id, service, entries, self.clock())
 

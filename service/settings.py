@@ -16,6 +16,7 @@ PREFIX = "DEKACARD_"
 
 
 KeptDays = Annotated[int, Field(ge=30, le=36_525)]
+Role = Literal["reader", "pharmacist", "lead", "auditor", "admin"]
 
 
 class SettingsRefused(DekacardError):
@@ -78,6 +79,10 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=4 * 1024 * 1024, description="Largest body that is read."
     )
+    max_open_calls: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=128,
+        description="Calls that may wait in one worker; more are told to come again (503, Retry-After).",
+    )
     max_cards: Annotated[int, Field(ge=1, le=10)] = Field(
         default=3, description="Cards shown in full; critical ones are never folded."
     )
@@ -95,6 +100,24 @@ class Settings(BaseSettings):
     receivers: Path | None = Field(
         default=None,
         description="File (YAML) of the receivers of unclaimed critical alerts; unset: nobody is told.",
+    )
+    oidc: Path | None = Field(
+        default=None,
+        description="File (YAML) of the OpenID providers that sign people in; unset: local accounts only.",
+    )
+    second_factor: Annotated[tuple[Role, ...], NoDecode] = Field(
+        default=("lead", "auditor", "admin"),
+        description="Roles whose local accounts must have a second factor, comma-separated.",
+    )
+    session_idle_minutes: Annotated[int, Field(ge=1, le=120)] = Field(
+        default=15, description="Minutes without use after which somebody signs in again."
+    )
+    session_hours: Annotated[int, Field(ge=1, le=24)] = Field(
+        default=12, description="Hours after which somebody signs in again in any case."
+    )
+    setup_file: Path = Field(
+        default=Path("dekacard-setup-token"),
+        description="File that gets the one-time set-up token where the service has no terminal.",
     )
     second_person: bool = Field(
         default=True, description="Whether a second person must approve a change of a rule's mode."
@@ -138,7 +161,7 @@ class Settings(BaseSettings):
         default="info", description="Least severe event that is logged."
     )
 
-    @field_validator("packs", "pack_dirs", mode="before")
+    @field_validator("packs", "pack_dirs", "second_factor", mode="before")
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
         if isinstance(value, str):

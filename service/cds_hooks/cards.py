@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 TOPIC_SYSTEM: Final = "https://dekacard.org/CodeSystem/topic"
 # Topics of cards that belong to no rule; like those of rules they never change.
-TOPICS: Final = {"also-found": "DKALSOFOUND", "gaps": "DKNOTREAD", "incomplete": "DKINCOMPLETE"}
+TOPICS: Final = {
+    "also-found": "DKALSOFOUND",
+    "gaps": "DKNOTREAD",
+    "incomplete": "DKINCOMPLETE",
+    "late": "DKLATE",
+}
 PUBLISHER: Final = "dekacard"
 RULE_SYSTEM: Final = "https://dekacard.org/CodeSystem/rule"
 
@@ -83,17 +88,18 @@ class CardWriter:
             cards.append(self.incomplete(sorted(unsaid), where.name_card))
         return cards
 
-    def incomplete(self, what: Sequence[str], name_card: NameCard) -> IssuedCard:
-        """The card that says what was not evaluated; silence would read as "nothing found"."""
+    def incomplete(self, rules: Sequence[str], name_card: NameCard) -> IssuedCard:
+        """The card that says which rules were not evaluated; silence would read as "nothing found"."""
         words = self._texts["decision_support_incomplete"]
-        listed = ", ".join(what)
-        return self._notice(
-            "incomplete",
-            "failure",
-            words["summary"].format(rule=listed),
-            [words["detail"], *what],
-            name_card,
-        )
+        summary = words["summary"].format(rule=", ".join(rules))
+        return self._notice("incomplete", "failure", summary, [words["detail"], *rules], name_card)
+
+    def late(self, sources: Sequence[str], name_card: NameCard) -> IssuedCard:
+        """The card that says what the deadline of the call kept from being looked at."""
+        words = self._texts["decision_support_late"]
+        named = [self._rulebook.vocabulary.title(source) for source in sources]
+        summary = words["summary"].format(sources=", ".join(named))
+        return self._notice("late", "failure", summary, [words["detail"], *named], name_card)
 
     # One recommendation ----------------------------------------------------------------------------------------
 

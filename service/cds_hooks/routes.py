@@ -117,7 +117,9 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
     )
     try:
         with parts.shelf.using() as engine:
+            began = time.perf_counter()
             done = review(case, now, engine, validation=parts.settings.validation)
+            parts.telemetry.time("evaluation_seconds", time.perf_counter() - began)
     except Exception as error:
         # Nothing may be lost: what could not be evaluated stands in the record too
         if parts.recorder is not None:
@@ -132,7 +134,8 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
     cards = parts.cards.write(done, parts.circumstances(call, client, done, name_card, repeats))
     _remember_shown(parts, call, client, done, cards, now, started)
     if supply.late:
-        cards.append(parts.cards.incomplete(supply.late, name_card))
+        cards.append(parts.cards.late(supply.late, name_card))
+    parts.telemetry.reviewed(done, cards, parts.modes(client.profile), supply.late)
     if parts.recorder is not None:
         parts.recorder.record(
             _record_of(call, client, service, now, started, parts.modes(client.profile)),
@@ -141,6 +144,7 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
             history=history,
             gap_cards=done.gap_cards,
             may_speak=parts.may_speak(call.hook, case.verbosity),
+            quiet=case.quiet,
         )
     return Response(orjson.dumps(_response(parts, done, cards, client, repeats)), media_type=JSON)
 
