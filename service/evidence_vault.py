@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from rules.assessment import Gap, HistoryEntry
 from rules.errors import DekacardError
@@ -27,7 +29,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The used elements of the record, as facts; ``answer`` is the canonical assessment made from them.
 
     ``facts`` and ``answer`` stay bytes: a replay compares them byte for byte. ``history`` is None when it could
-    not be read, and then nothing was suppressed.
+    not be read, and then nothing was suppressed. ``quiet`` are the rules that were not live for the caller,
+    ``asked`` the findings that were worked out in any case.
     """
 
     facts: msgspec.Raw
@@ -35,6 +38,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     gaps: tuple[Gap, ...] = ()
     history: tuple[HistoryEntry, ...] | None = ()
     user: str = ""
+    quiet: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
     def fact_set(self) -> FactSet:
         """The facts as the engine was given them."""
@@ -69,8 +74,27 @@ def fetch(connection: Connection, keyring: Keyring, tenant: str, digest: str) ->
         raise EvidenceMissing(
             "the evidence of this evaluation is gone: retention removed it, or none was stored."
         )
-    body = zlib.decompress(keyring.unseal(row.sealed_with, row.body, _bound(tenant, digest)))
-    return msgspec.json.decode(body, type=Evidence)
+    return _opened(row, keyring)
+
+
+def fetch_all(
+    connection: Connection, keyring: Keyring, tenant: str, digests: Collection[str]
+) -> dict[str, Evidence]:
+    """Evidence of many digests by one query; what is gone or cannot be opened is left out."""
+    table = models.evidence
+    rows = connection.execute(
+        select(table).where(table.c.tenant == tenant, table.c.digest.in_(set(digests)))
+    )
+    found = {}
+    for row in rows:
+        with contextlib.suppress(DekacardError):
+            found[row.digest] = _opened(row, keyring)
+    return found
+
+
+def _opened(row: Row[Any], keyring: Keyring) -> Evidence:
+    body = keyring.unseal(row.sealed_with, row.body, _bound(row.tenant, row.digest))
+    return msgspec.json.decode(zlib.decompress(body), type=Evidence)
 
 
 def seal_text(keyring: Keyring, words: str, bound_to: str) -> tuple[str, bytes]:

@@ -97,6 +97,8 @@ def _in_own_process(
         matcher=matcher,
         software=provenance["software"],
         history=evidence.history,
+        quiet=evidence.quiet,
+        asked=evidence.asked,
     )
     done = subprocess.run(
         [sys.executable, "-m", "service.replay_room"],
@@ -121,6 +123,7 @@ def _compare(
         today=date.fromisoformat(provenance["today"]),
         history=evidence.history or (),
         user=evidence.user,
+        quiet=evidence.quiet,
     )
     then = {
         _name(one["rule"], one["about"]): one["indicator"] for one in recorded["recommendations"]

@@ -27,6 +27,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     matcher: str
     software: str
     history: tuple[HistoryEntry, ...] | None = ()
+    quiet: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
 
 def evaluate(task: Task) -> bytes:
@@ -43,8 +45,9 @@ def evaluate(task: Task) -> bytes:
     packs = [open_pack(Path(folder), f"rules.packs.{Path(folder).name}") for folder in task.folders]
     engine = Engine(Rulebook(packs), "durable" if task.matcher == "durable" else "compiled")
     answer = engine.assess(
-        task.facts, as_of=task.as_of, today=task.today, history=task.history or (), user=task.user
-    )
+        task.facts, as_of=task.as_of, today=task.today, history=task.history or (), user=task.user,
+        quiet=task.quiet, asked=task.asked,
+    )  # fmt: skip
     engine.close()
     # Within one major version the same knowledge gives the same answer: which release said it stands apart.
     provenance = msgspec.structs.replace(answer.provenance, software=task.software)

@@ -78,6 +78,8 @@ class Run:
         """
         with self._locked(), _stoppable():
             inputs = find_inputs(paths)
+            if self._handover is not None:
+                self._handover.refuse_future(options.as_of or inputs.as_of)
             plan = self._plan(inputs, options, resume=resume)
             if self._handover is not None:
                 self._handover.prepare(self.work)

@@ -28,6 +28,7 @@ from service.alerts.past_answers import micros
 from service.alerts.recorder import may_speak
 from service.alerts.runs import begin_run, end_run
 from service.alerts.values import AuditEntry, Call, Clearing, FailureLine, ReviewLine
+from service.batch.answers import MEASURED
 from service.batch.notes import Note, Watched, notes_in
 from service.batch.values import Interrupted, Reject
 from service.batch.workshop import WATCHED, write_whole
@@ -71,7 +72,13 @@ class Handover:
         self._mode = profile.rules.mode
         self._modes = {rule: mode for rule, mode in modes.items() if mode != self._mode}
         self._may_speak = may_speak(rulebook.cards, _HOOK, verbosity)
+        self._quiet = tuple(sorted(rule for rule, mode in modes.items() if mode != "live"))
         self._clock = clock
+
+    def refuse_future(self, as_of: str) -> None:
+        """What hooks see until a moment to come would count as older than the run; raises RequestError."""
+        if as_of and datetime.fromisoformat(as_of) > self._clock():
+            raise RequestError("--store takes no moment in the future.")
 
     def prepare(self, work: Path) -> None:
         """Tell the workers whose silence matters: patients of this client who have alerts.
@@ -94,14 +101,9 @@ class Handover:
         Returns how many patients were taken in, and what became of alerts.
 
         Raises:
-            RequestError: the moment of the review lies in the future.
             Interrupted: the store does not answer.
         """
         as_of = datetime.fromisoformat(told["as_of"])
-        if as_of > self._clock():
-            raise RequestError(
-                "--store takes no moment in the future: what hooks see until then would count as older."
-            )
         run = self._run_of(told)
         clearing = Clearing(rules=self._may_speak, unread=uncertain_sources(rejects, inputs))
         try:
@@ -161,6 +163,8 @@ class Handover:
             gap_cards=note.gap_cards,
             withdrawn=note.withdrawn,
             clearing=clearing,
+            quiet=self._quiet,
+            asked=MEASURED,
         )
 
     def _take(self, lines: Sequence[ReviewLine | FailureLine]) -> int:
