@@ -39,8 +39,7 @@ class Scanner:
                 self._document(_Place(stretch, 0, report), data, keep)
             else:
                 for chunk in chunks_of(Path(stretch.path), stretch.offset, stretch.length):
-                    lines = chunk.line + chunk.data.count(b"\n")
-                    lines += not chunk.data.endswith(b"\n")
+                    lines = chunk.line + chunk.lines
                     size += len(chunk.data)
                     checksum = zlib.crc32(chunk.data, checksum)
                     self._lines(stretch, chunk, keep, report)
