@@ -96,6 +96,7 @@ class Parts:
             NotTrusted: the caller is not known, or may not call this address.
         """
         if self.gatekeeper is None:
+            self.telemetry.known_client(self._developer.profile.id)
             return self._developer
         from service.cds_hooks.trust import endpoint_paths
 

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Final
 
 from rules.errors import Unavailable
 from service.cds_hooks.loopback import is_loopback
 from service.settings import Settings, SettingsRefused
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from service.telemetry import SHARED_FOLDER
+from service.telemetry_log import configure_logs, teller
 
 _log = logging.getLogger("dekacard.serving")
 _LOOK_EVERY = 0.1  # seconds between looks at the workers
 _FAST_DEATH = 2.0  # seconds: a worker that lived shorter than this could not start
 _MOST_FAST_DEATHS = 5
+DRAIN_SECONDS: Final = 5  # for calls in flight; streams end at once
 
 
 def serve(settings: Settings) -> None:
@@ -37,12 +42,35 @@ def serve(settings: Settings) -> None:
 
     check(settings)  # whatever is wrong is said once, here
     listening = listen(settings.host, settings.port)
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
-    )
+    configure_logs(settings.log_level)
     host, port = listening.getsockname()[:2]
-    _log.info("serving on http://%s:%s with %s worker(s)", host, port, settings.workers)
-    Supervisor(settings.workers, lambda: run_worker(settings, listening)).run()
+    with shared_metrics() as count_restart:
+        _log.info("serving on http://%s:%s with %s worker(s)", host, port, settings.workers)
+        Supervisor(
+            settings.workers, lambda: run_worker(settings, listening), on_restart=count_restart
+        ).run()
+
+
+@contextmanager
+def shared_metrics() -> Iterator[Callable[[int, str], None]]:
+    """A folder in which all workers keep their figures; gives what counts a worker that ended, by its cause."""
+    given = os.environ.get(SHARED_FOLDER)
+    folder = given or tempfile.mkdtemp(prefix="dekacard-metrics-")
+    os.environ[SHARED_FOLDER] = folder  # read when the library is loaded, so it is set before
+    try:
+        from service.telemetry_metrics import Metrics, forget_worker
+
+        metrics = Metrics()
+
+        def count(process: int, cause: str) -> None:
+            metrics.add("worker_restarts", (cause,), 1)
+            forget_worker(process)
+
+        yield count
+    finally:
+        if given is None:
+            del os.environ[SHARED_FOLDER]
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_open_doors(settings: Settings) -> None:
@@ -79,26 +107,45 @@ def run_worker(settings: Settings, listening: socket.socket) -> None:
     from service.app import create_app
 
     app = create_app(settings)
+    app.state.parts.telemetry.tell = teller()
     signal.signal(signal.SIGHUP, lambda *_: app.state.reloader.ask())
     supervisor = os.getppid()
     app.state.reloader.pass_on = lambda: os.kill(supervisor, signal.SIGHUP)
     config = uvicorn.Config(
         app,
+        log_config=None,
         log_level=settings.log_level,
         access_log=False,
         proxy_headers=False,
         server_header=False,
         date_header=True,
-        timeout_graceful_shutdown=5,  # open worklists listen for as long as they are open
+        timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+
+    class Server(uvicorn.Server):
+        """Tells the application first that the end is near: open worklists would listen for as long as they may."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            asyncio.get_running_loop().call_soon_threadsafe(app.state.watching.drain)
+            super().handle_exit(sig, frame)
+
+    server = Server(config)
+    app.state.parts.telemetry.calls_waiting = lambda: len(server.server_state.tasks)
+    server.run(sockets=[listening])
 
 
 class Supervisor:
     """Keeps a number of workers alive; also a single one, so that a crash is never the end of the service."""
 
-    def __init__(self, workers: int, work: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        workers: int,
+        work: Callable[[], None],
+        *,
+        on_restart: Callable[[int, str], None] = lambda _process, _cause: None,
+    ) -> None:
         self._work = work
+        self._on_restart = on_restart
         self._wanted = workers
         self._context = multiprocessing.get_context("fork")
         self._running: dict[int, tuple[BaseProcess, float]] = {}
@@ -150,11 +197,12 @@ class Supervisor:
                 continue
             process.join()
             self.restarts += 1
+            self._on_restart(process.pid or 0, ended_by(process.exitcode))
             lived = time.monotonic() - since
             _log.error(
-                "worker %s ended with %s after %.1f s; restart %s",
+                "worker %s ended by %s after %.1f s; restart %s",
                 place,
-                process.exitcode,
+                ended_by(process.exitcode),
                 lived,
                 self.restarts,
             )
@@ -173,3 +221,15 @@ class Supervisor:
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stopping = True
+
+
+def ended_by(exit_code: int | None) -> str:
+    """What ended a process, as a label: the name of a signal (``SIGSEGV``), or ``exit-3``."""
+    if exit_code is None:
+        return "unknown"
+    if exit_code >= 0:
+        return f"exit-{exit_code}"
+    try:
+        return signal.Signals(-exit_code).name
+    except ValueError:
+        return "unknown"

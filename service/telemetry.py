@@ -10,17 +10,21 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-import structlog
+from service.telemetry_log import dropped
 
 if TYPE_CHECKING:
     from service.alerts.values import IssuedCard
     from service.review import Review
     from service.telemetry_metrics import Metrics
 
-log = structlog.get_logger("dekacard.calls")
 Labels = tuple[str, ...]
+SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # the name is that of the library
+
+
+def _tell_nobody(_event: str, **_: object) -> None:
+    pass
 
 
 class CallNote:
@@ -45,6 +49,8 @@ class Telemetry:
         self._times: list[tuple[str, Labels, float]] = []
         self._publishing = threading.Lock()
         self.open_calls = 0
+        # Only a process of our own logs its calls; inside another program that is the host's affair
+        self.tell: Callable[..., None] = _tell_nobody
         self.streams = 0
         # The server knows of calls whose turn has not come at all; without it those that began are counted
         self.calls_waiting: Callable[[], int] = lambda: self.open_calls
@@ -136,5 +142,8 @@ class Telemetry:
                 metrics.add(name, labels, by)
             for name, labels, seconds in times:
                 metrics.observe(name, labels, seconds)
+            for cause, number in list(dropped.items()):
+                metrics.add("log_dropped", (cause,), number)
+            dropped.clear()
             metrics.set("sse_clients", self.streams)
             metrics.set("calls_open", self.open_calls - self.streams)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import IO, Any, Final
 
@@ -95,7 +95,8 @@ def configure_logs(level: str, stream: IO[bytes] | None = None) -> None:
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(threshold)
+    root.setLevel(max(threshold, logging.WARNING))  # of others only what went wrong
+    logging.getLogger(OWN).setLevel(threshold)
     for name in (_SERVER, f"{_SERVER}.error", f"{_SERVER}.access"):
         logger = logging.getLogger(name)
         logger.handlers[:] = []
@@ -111,6 +112,12 @@ def configure_logs(level: str, stream: IO[bytes] | None = None) -> None:
         logger_factory=structlog.BytesLoggerFactory(out),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
+
+
+def teller() -> Callable[..., None]:
+    """Logs an event with its values, under the rule of this module; call it after ``configure_logs``."""
+    info: Callable[..., None] = structlog.get_logger().bind(logger=f"{OWN}.calls").info
+    return info
 
 
 class _Handler(logging.Handler):

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from service.telemetry import SHARED_FOLDER
+
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
-SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # the name is the library's
 _PREFIX: Final = "dekacard"
 _CALL_BUCKETS: Final = (
     0.002, 0.004, 0.006, 0.01, 0.015, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.0, 5.0

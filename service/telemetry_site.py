@@ -17,7 +17,6 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service.alerts.spool_reader import segments
-from service.telemetry_log import dropped
 from service.telemetry_monitors import rule_monitors
 
 if TYPE_CHECKING:
@@ -52,7 +51,6 @@ class SiteFigures(Collector):
         now = self._parts.clock()
         yield from self._knowledge(now)
         yield from self._clients()
-        yield from _log_figures()
         if self._record is None:
             return
         if self._lock.acquire(
@@ -198,15 +196,6 @@ def _begun(segment: Path) -> int:
     """When a segment was begun, in microseconds since 1970: its name says so."""
     head = segment.name.partition("-")[0]
     return int(head) if head.isdigit() else 0
-
-
-def _log_figures() -> Iterator[Metric]:
-    figure = GaugeMetricFamily(
-        "dekacard_log_kept_out", "Keys, values and foreign texts kept out of the log of this worker.", labels=["cause"]
-    )  # fmt: skip
-    for cause, number in sorted(dropped.items()):
-        figure.add_metric([cause], number)
-    yield figure
 
 
 def _single(name: str, says: str, value: float, **labels: str) -> Metric:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from service.cds_hooks.discovery import SERVICES
 from service.cds_hooks.outcomes import refusal
-from service.telemetry import CallNote, Telemetry, current, log
+from service.telemetry import CallNote, Telemetry, current
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -74,7 +74,7 @@ class CallWatch:
             hook = _hook_of(scope["path"])
             outcome = _outcome(status, note)
             self._telemetry.time("cds_request_seconds", seconds, hook, outcome)
-            log.info(
+            self._telemetry.tell(
                 "call", call=call, hook=hook, client=note.client, status=status, outcome=outcome,
                 ms=milliseconds, **note.line, **({"reason": note.reason} if note.reason else {}),
             )  # fmt: skip
@@ -83,7 +83,7 @@ class CallWatch:
         method = method if method in _METHODS else "other"
         self._telemetry.time("http_request_seconds", seconds, route, method, str(status))
         if route not in _PROBES:
-            log.info("request", call=call, route=route, method=method, status=status, ms=milliseconds)  # fmt: skip
+            self._telemetry.tell("request", call=call, route=route, method=method, status=status, ms=milliseconds)  # fmt: skip
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A stream of news ends with the service: it would hold the shutdown up, and then be cut."""
