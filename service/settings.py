@@ -16,6 +16,7 @@ PREFIX = "DEKACARD_"
 
 
 KeptDays = Annotated[int, Field(ge=30, le=36_525)]
+ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Role = Literal["reader", "pharmacist", "lead", "auditor", "admin"]
 
 
@@ -122,6 +123,28 @@ class Settings(BaseSettings):
     second_person: bool = Field(
         default=True, description="Whether a second person must approve a change of a rule's mode."
     )
+    runs_dir: Path = Field(
+        default=Path("dekacard-runs"),
+        description="Folder for batch runs that are started on the dashboard, with what was uploaded.",
+    )
+    runs_root: Path | None = Field(
+        default=None,
+        description="Folder below which such runs may read files of the server; unset: uploads only.",
+    )
+    upload_mb: Annotated[int, Field(ge=1, le=65_536)] = Field(
+        default=512, description="Largest file that may be uploaded for a batch run, in MB."
+    )
+    silence_days: Annotated[int, Field(ge=1, le=366)] = Field(
+        default=90, description="Longest time for which alerts may be silenced, in days."
+    )
+    silence_critical_days: Annotated[int, Field(ge=1, le=366)] = Field(
+        default=7,
+        description="Longest time for which critical alerts may be silenced, in days; a second person approves.",
+    )
+    shift_starts: Annotated[tuple[ClockTime, ...], NoDecode] = Field(
+        default=("07:00", "15:00", "23:00"),
+        description="When shifts begin, comma-separated, in the zone of DEKACARD_ZONE.",
+    )
     quiet_days: Annotated[int, Field(ge=0, le=366)] = Field(
         default=90, description="Days for which a closed alert stays closed on the same evidence."
     )
@@ -161,7 +184,7 @@ class Settings(BaseSettings):
         default="info", description="Least severe event that is logged."
     )
 
-    @field_validator("packs", "pack_dirs", "second_factor", mode="before")
+    @field_validator("packs", "pack_dirs", "second_factor", "shift_starts", mode="before")
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
         if isinstance(value, str):

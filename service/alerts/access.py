@@ -29,13 +29,17 @@ Right = Literal[
     "see-audit",
     "manage-accounts",
     "see-runs",
+    "start-runs",
+    "silence",
     "reload-packs",
 ]
 # The administrator of the machine sees no patients; the auditor sees who did what, and changes nothing.
 RIGHTS: dict[Role, frozenset[Right]] = {
     "reader": frozenset({"see-alerts", "see-rules", "see-runs"}),
-    "pharmacist": frozenset({"see-alerts", "triage", "see-rules", "see-runs"}),
-    "lead": frozenset({"see-alerts", "triage", "see-rules", "change-modes", "see-runs"}),
+    "pharmacist": frozenset({"see-alerts", "triage", "see-rules", "see-runs", "start-runs"}),
+    "lead": frozenset(
+        {"see-alerts", "triage", "see-rules", "change-modes", "see-runs", "start-runs", "silence"}
+    ),
     "auditor": frozenset({"see-audit", "see-rules"}),
     "admin": frozenset({"manage-accounts", "see-rules", "reload-packs"}),
 }

@@ -23,6 +23,7 @@ from service.dashboard.templating import render
 from service.identity import SignedIn, session_of
 
 if TYPE_CHECKING:
+    from starlette.datastructures import UploadFile
     from starlette.requests import Request
 
     from service.alerts.access import Right
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("dekacard.dashboard")
 Need = Literal["anyone", "signed-in"]
 _MOST_FIELDS: Final = 400
+_MOST_FIELDS_WITH_FILE: Final = 20
 _LARGEST_FORM: Final = 256 * 1024
 _SAID: Final = {
     401: "Please sign in again; nothing was changed.",
@@ -51,6 +53,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str
     now: datetime
     signed_in: SignedIn | None
+    file: UploadFile | None = None
 
     @property
     def who(self) -> SignedIn:
@@ -82,6 +85,7 @@ class Desk:
         self.record = record
         self.routes: list[Route] = []
         self.needs: dict[tuple[str, str], Right | Need] = {}
+        self.largest_file: dict[str, int] = {}  # in bytes, for the paths that take one
         self.secure = not parts.settings.dev
         # The prefix binds the cookie to this host and to TLS; on loopback there is no TLS to bind it to
         self.cookie = "__Host-dekacard" if self.secure else "dekacard-dev"
@@ -131,13 +135,26 @@ class Desk:
         try:
             if request.method == "POST":
                 refuse_other_origins(request.headers)
-                visit = msgspec.structs.replace(visit, form=await _form(request))
+                visit = await self._filled(visit, request, need)
             response = await run_in_threadpool(
                 self._serve, visit, request.method, need, handler, keeps_awake=keeps_awake
             )
         except DekacardError as error:
             response = _refusal(visit, error)
         return armour(response, nonce, over_tls=self.secure)
+
+    async def _filled(self, visit: Visit, request: Request, need: Right | Need) -> Visit:
+        """The visit with its form; a file is read only from whoever may send it, and only where one is expected."""
+        largest = self.largest_file.get(request.url.path)
+        if largest is None:
+            return msgspec.structs.replace(visit, form=await _form(request))
+        admitted = await run_in_threadpool(
+            self._serve, visit, "GET", need, lambda _: Response(status_code=204), keeps_awake=True
+        )
+        if admitted.status_code != 204:  # noqa: PLR2004 - HTTP: what the line above says to whoever may
+            raise NotTrusted("a file from nobody")
+        form, file = await _form_with_file(request, largest)
+        return msgspec.structs.replace(visit, form=form, file=file)
 
     def _serve(
         self, visit: Visit, method: str, need: Right | Need, handler: Handler, *, keeps_awake: bool
@@ -171,6 +188,22 @@ async def _form(request: Request) -> dict[str, str]:
         raise RequestError("The form is too large.", status=413, code="too-long")
     async with request.form(max_fields=_MOST_FIELDS, max_files=0) as form:
         return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+async def _form_with_file(
+    request: Request, largest: int
+) -> tuple[dict[str, str], UploadFile | None]:
+    """The fields of a form and its file named ``file``; whoever uses the file closes it."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise RequestError("This is not a form with a file.", status=415, code="not-supported")
+    length = request.headers.get("content-length", "")
+    if not length.isdigit() or int(length) > largest + _LARGEST_FORM:
+        raise RequestError("The file is too large.", status=413, code="too-long")
+    form = await request.form(max_fields=_MOST_FIELDS_WITH_FILE, max_files=1)
+    file = form.get("file")
+    fields = {name: value for name, value in form.items() if isinstance(value, str)}
+    return fields, None if isinstance(file, str) else file
 
 
 def _refusal(visit: Visit, error: DekacardError) -> Response:
