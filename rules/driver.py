@@ -30,6 +30,8 @@ _ACCEPTED = (
     1,
 )  # 1: some fact satisfied no condition, which is usual; 2: two facts under one id; 3: put off
 _MOST_PLANS = 2_048
+# A session clears 8 kB per pattern of its handle, so that a few rules are quicker asked one by one.
+_FEW = 4
 # A firing reads {"r4":{"r4s0":{"id":"0",...},"r4s1":{"id":"7",...}}}. No text of a patient is in it (see encoding), so
 # looking for steps and ids is exact, and takes a fifth of the time of reading the JSON.
 _BOUND = re.compile(r's(\d+)":\{"id":"(\d+)"').findall
@@ -75,15 +77,19 @@ class DurableMatcher:
         self._lock = threading.Lock()
         self._strata = [_Stratum(engine, program, wire, stratum) for stratum in program.rules]
 
-    def match(self, items: Sequence[Item], stratum: int) -> list[Match]:
+    def match(
+        self, items: Sequence[Item], stratum: int, only: frozenset[str] | None = None
+    ) -> list[Match]:
         """Every firing of the rules of one stratum, sorted: rule name, and the index of the item of each binding.
+
+        ``only`` names the rules that are asked for; the others are not looked at.
 
         Raises:
             FactError: an item that no engine may see; nothing was evaluated.
             EngineError: the engine broke its promise; its handle is retired and built anew for the next patient.
         """
         with self._lock:
-            return self._strata[stratum].match(items)
+            return self._strata[stratum].match(items, only)
 
     def close(self) -> None:
         """Give the memory back to C; the matcher cannot be used afterwards."""
@@ -99,17 +105,20 @@ class _Stratum:
         self, engine: ModuleType, program: Program, wire: Wire, rules: Sequence[CompiledRule]
     ) -> None:
         self._reader = ItemReader(program, rules)
+        self._engine = engine
         self._wire = wire
+        self._rules = {rule.name: rule for rule in rules}
+        self._alone: dict[str, _Handle] = {}
         self._handles = [_Handle(engine, topic.rules, wire) for topic in divide(rules)]
         self._writers = {name: wire.writer(kind) for name, kind in program.kinds.items()}
-        self._plans: dict[frozenset[str], tuple[tuple[_Handle, tuple[str, ...]], ...]] = {}
+        self._plans: dict[tuple[object, ...], tuple[tuple[_Handle, tuple[str, ...]], ...]] = {}
         self._closed = False
 
-    def match(self, items: Sequence[Item]) -> list[Match]:
+    def match(self, items: Sequence[Item], only: frozenset[str] | None) -> list[Match]:
         if self._closed:
             raise EngineError("the matcher is closed.")
         rows = self._reader.read(items)
-        plan = self._plan(frozenset(rows))
+        plan = self._plan(frozenset(rows), only)
         if not plan:
             return []
         symbols = self._wire.symbols()
@@ -120,28 +129,45 @@ class _Stratum:
         matches: set[Match] = set()
         for handle, kinds in plan:
             matches.update(handle.evaluate(write_batch(chunks[kind] for kind in kinds)))
-        return sorted(matches)
+        return sorted(matches if only is None else [one for one in matches if one[0] in only])
 
-    def _plan(self, present: frozenset[str]) -> tuple[tuple[_Handle, tuple[str, ...]], ...]:
+    def _plan(
+        self, present: frozenset[str], only: frozenset[str] | None
+    ) -> tuple[tuple[_Handle, tuple[str, ...]], ...]:
         """Which handles to ask, with which kinds: a rule cannot fire while a kind it binds is absent."""
-        plan = self._plans.get(present)
+        plan = self._plans.get((present, only))
         if plan is None:
+            able = [
+                rule
+                for rule in self._rules.values()
+                if rule.triggers <= present and (only is None or rule.name in only)
+            ]
+            few = only is not None and len(able) <= _FEW
+            handles = [self._handle_of(rule) for rule in able] if few else self._handles
             asked = []
-            for handle in self._handles:
+            for handle in handles:
+                # A rule that is not asked for may fire for lack of what it denies; it is not listed then
                 kinds = frozenset[str]().union(
-                    *(rule.kinds for rule in handle.rules if rule.triggers <= present)
+                    *(rule.kinds for rule in handle.rules if rule in able)
                 )
                 if kinds:
                     asked.append((handle, (*sorted(kinds & present - {PATIENT}), PATIENT)))
             plan = tuple(asked)
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
-            self._plans[present] = plan
+            self._plans[present, only] = plan
         return plan
+
+    def _handle_of(self, rule: CompiledRule) -> _Handle:
+        """A handle for one rule alone, made when it is first wanted."""
+        handle = self._alone.get(rule.name)
+        if handle is None:
+            handle = self._alone[rule.name] = _Handle(self._engine, [rule], self._wire)
+        return handle
 
     def close(self) -> None:
         self._closed = True
-        for handle in self._handles:
+        for handle in (*self._handles, *self._alone.values()):
             handle.retire()
 
 

@@ -15,7 +15,7 @@ from rules.compiler import Item, Program, compile_rules
 from rules.conclusions import Concluder, Conclusion
 from rules.errors import DekacardError, EngineError, FactError, KnowledgeError
 from rules.evidence import Evidence
-from rules.facts import Fact, FactSet, Finding
+from rules.facts import Context, Fact, FactSet, Finding, Patient
 from rules.in_force import KnowledgeInForce
 from rules.plan import Plan
 from rules.reconcile import rank, supersede, suppress
@@ -31,8 +31,10 @@ _REMEMBERED_DAYS = 64
 class Matcher(Protocol):
     """Finds which rules hold for which items; durable_rules and the generated Python agree on every answer."""
 
-    def match(self, items: Sequence[Item], stratum: int) -> list[tuple[str, tuple[int, ...]]]:
-        """Rule names with the positions of the items bound, sorted, without repeats."""
+    def match(
+        self, items: Sequence[Item], stratum: int, only: frozenset[str] | None = None
+    ) -> list[tuple[str, tuple[int, ...]]]:
+        """Rule names with the positions of the items bound, sorted, without repeats; of ``only`` these rules."""
 
     def close(self) -> None:
         """Give back what the matcher holds."""
@@ -54,12 +56,13 @@ class _Work:
         self.failures: list[RuleFailure] = []
         self._done: set[str] = set()
 
-    def follow(self, plan: Plan) -> None:
-        """Run what rules that could still fire ask for."""
+    def follow(self, plan: Plan) -> frozenset[str]:
+        """Run what rules that could still fire ask for; the names of those that may fire now."""
         stage = plan.begin(self.evidence.facts)
-        while stage is not None:
+        while stage.derivation is not None:
             self._run(stage.derivation)
             stage = plan.proceed(stage, self.evidence)
+        return stage.alive
 
     def run(self, derivations: Iterable[Derivation]) -> None:
         """Run some derivations, in this order."""
@@ -103,6 +106,7 @@ class Engine:
             for name, fields in rulebook.finding_fields.items()
         }
         self._packs = rulebook.digests
+        self._local_codes = rulebook.local_codes
         self._profiles = rulebook.profiles
         self._software = software_version()
 
@@ -137,8 +141,8 @@ class Engine:
         work = _Work(evidence)
         if asked:
             work.run(compiled.plan.giving(frozenset(asked), facts))
-        work.follow(compiled.plan)
-        fired = self._fire(work, compiled)
+        alive = work.follow(compiled.plan)
+        fired = self._fire(work, compiled, alive)
         kept, superseded = supersede(fired, self.rulebook.cards, evidence, quiet)
         spoken, suppressed = suppress(
             kept, history, as_of=as_of, user=user, evidence=evidence, cards=self.rulebook.cards
@@ -152,6 +156,7 @@ class Engine:
             provenance=Provenance(
                 as_of=as_of, today=today, profile=facts.context.profile, verbosity=facts.context.verbosity,
                 packs=self._packs, engine=self.matcher_name, software=self._software,
+                local_codes=self._local_codes,
             ),
         )  # fmt: skip
 
@@ -165,29 +170,24 @@ class Engine:
 
     # Steps -----------------------------------------------------------------------------------------------------
 
-    def _fire(self, work: _Work, compiled: _Compiled) -> list[Recommendation]:
+    def _fire(
+        self, work: _Work, compiled: _Compiled, alive: frozenset[str]
+    ) -> list[Recommendation]:
+        """Match the rules that may fire with what they look at; the others are left in peace."""
         evidence, failures, program = work.evidence, work.failures, compiled.program
-        context = evidence.context
-        bound: list[Fact | Finding] = []
-        items: list[Item] = []
-        fresh: Iterable[Fact | Finding] = (
-            evidence.patient,
-            context,
-            *evidence.all_findings(),
-        )
+        names = program.findings_of(alive)
+        bound: list[Fact | Finding] = [evidence.patient, evidence.context]
+        items = [_patient_item(evidence.patient), _context_item(evidence.context)]
+        fresh: Iterable[Finding] = evidence.findings_of(names)
         conclusions: list[Conclusion] = []
         for stratum in range(program.strata):
             for one in fresh:
-                item = self._item(one, program)
-                if item is not None:
-                    bound.append(one)
-                    items.append(item)
+                bound.append(one)
+                items.append(self._item(one))
             # Later rules wait for what earlier ones infer, and mostly in vain; the first are always matched
             awake = not stratum or program.could_fire(stratum, {item.kind for item in items})
-            for name, places in _match(compiled.matcher, items, stratum) if awake else ():
+            for name, places in _match(compiled.matcher, items, stratum, alive) if awake else ():
                 rule = self.rulebook.rules[name]
-                if not self._concluder.speaks(name, context):
-                    continue
                 aliases = program.aliases(name)
                 case = SimpleNamespace(
                     **dict(zip(aliases, (bound[place] for place in places), strict=True))
@@ -204,7 +204,7 @@ class Engine:
                 inferred = tuple(self._concluder.infer(conclusions, evidence))
                 for finding in inferred:
                     evidence.add(finding)
-                fresh = inferred
+                fresh = [finding for finding in inferred if finding.name in names]
         fired: list[Recommendation] = []
         groups = self._concluder.group(conclusions)
         work.run(compiled.plan.for_cards([group[0].rule.name for group in groups], evidence.facts))
@@ -215,21 +215,14 @@ class Engine:
                 failures.append(self._failure(group[0].rule.name, error))
         return fired
 
-    def _item(self, one: Fact | Finding, program: Program) -> Item | None:
-        """What the matcher sees of a fact or finding; ``None`` when no rule looks at its kind."""
-        if not isinstance(one, Finding):
-            kind = type(one).__name__.lower()
-            fields = _ITEM_FIELDS[kind]
-            return Item(kind, {field: getattr(one, field) for field in fields})
-        kind = "finding:" + one.name
-        if kind not in program.kinds:
-            return None
+    def _item(self, one: Finding) -> Item:
+        """What the matcher sees of a finding."""
         values: dict[str, object] = {"about": one.about, **one.values}
         for field in self._days[one.name]:
             day = one.values.get(field)
             if isinstance(day, date):
                 values[field] = day.isoformat()
-        return Item(kind, values)
+        return Item("finding:" + one.name, values)
 
     def _failure(self, name: str, error: Exception) -> RuleFailure:
         card = self.rulebook.cards.get(name)
@@ -278,11 +271,11 @@ class Engine:
 
 
 def _match(
-    matcher: Matcher, items: Sequence[Item], stratum: int
+    matcher: Matcher, items: Sequence[Item], stratum: int, only: frozenset[str]
 ) -> list[tuple[str, tuple[int, ...]]]:
     """What the matcher finds; facts that it may not see make the whole patient fail, loudly."""
     try:
-        return matcher.match(items, stratum)
+        return matcher.match(items, stratum, only)
     except FactError as error:
         raise EngineError(f"this patient cannot be evaluated: {error}") from error
 
@@ -299,10 +292,16 @@ def _build(name: MatcherName, program: Program) -> Matcher:
     raise EngineError(f"there is no matcher {name!r}; choose durable or compiled.")
 
 
-_ITEM_FIELDS = {
-    "patient": ("age_years", "age_days", "sex"),
-    "context": ("hook", "moment", "verbosity", "profile"),
-}
+def _patient_item(one: Patient) -> Item:
+    values = {"age_years": one.age_years, "age_days": one.age_days, "sex": one.sex}
+    return Item("patient", values)
+
+
+def _context_item(one: Context) -> Item:
+    values = {
+        "hook": one.hook, "moment": one.moment, "verbosity": one.verbosity, "profile": one.profile
+    }  # fmt: skip
+    return Item("context", values)
 
 
 def _describe(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -132,6 +132,10 @@ class Evidence:
         if made is None:
             return ()
         return tuple(made) if about is None else tuple(one for one in made if one.about == about)
+
+    def findings_of(self, names: Collection[str]) -> list[Finding]:
+        """Every finding made so far under some names, in the order of ``all_findings``."""
+        return [one for name, made in self._findings.items() if name in names for one in made]
 
     def first(self, name: str, about: str | None = None) -> Finding | None:
         """The first finding under a name, or ``None``."""

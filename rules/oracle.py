@@ -32,13 +32,19 @@ class CompiledMatcher:
             scope[f"stratum_{number}"] for number in range(program.strata)
         ]
 
-    def match(self, items: Sequence[Item], stratum: int) -> list[Match]:
+    def match(
+        self, items: Sequence[Item], stratum: int, only: frozenset[str] | None = None
+    ) -> list[Match]:
         """Every firing of the rules of one stratum, sorted: rule name, and the index of the item of each binding.
+
+        ``only`` names the rules that are asked for.
 
         Raises:
             FactError: an item that no engine may see; nothing was evaluated.
         """
         matches = self._functions[stratum](self._readers[stratum].read(items))
+        if only is not None:
+            matches = [one for one in matches if one[0] in only]
         matches.sort()
         return matches
 

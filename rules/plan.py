@@ -51,13 +51,16 @@ class _Wants(NamedTuple):
 
 
 class Stage:
-    """A derivation to run, with everything that is already settled; ``after`` leads on by what it finds."""
+    """A derivation to run, with everything that is already settled; ``after`` leads on by what it finds.
+
+    At the end there is none left: ``alive`` are the rules that may fire, all others cannot.
+    """
 
     __slots__ = ("after", "alive", "derivation", "matched", "remaining", "watched")
 
     def __init__(
         self,
-        derivation: Derivation,
+        derivation: Derivation | None,
         remaining: tuple[Derivation, ...],
         alive: frozenset[str],
         matched: frozenset[Pattern],
@@ -68,7 +71,7 @@ class Stage:
         self.alive = alive
         self.matched = matched
         self.watched = watched
-        self.after: dict[tuple[bool, ...], Stage | None] = {}
+        self.after: dict[tuple[bool, ...], Stage] = {}
 
 
 def triggers_of(facts: FactSet) -> frozenset[str]:
@@ -112,12 +115,12 @@ class Plan:
         # Findings of one name keep their order only if all that give them run in theirs
         self._shared = frozenset(name for name, givers in given.items() if givers > 1)
         self._known = frozenset(name for one in self._derivations for name in one.needs)
-        self._begun: dict[tuple[object, ...], Stage | None] = {}
+        self._begun: dict[tuple[object, ...], Stage] = {}
         self._stages: dict[tuple[object, ...], Stage] = {}
         self._giving: dict[tuple[frozenset[str], frozenset[str]], tuple[Derivation, ...]] = {}
 
-    def begin(self, facts: FactSet) -> Stage | None:
-        """The first derivation to run; ``None`` when nothing could fire."""
+    def begin(self, facts: FactSet) -> Stage:
+        """The first derivation to run; the end at once when nothing could fire."""
         context = facts.context
         call = {"patient": asdict(facts.patient), "context": asdict(context)}
         met = tuple(_passes(call[p.name], p.tests) for p in self._about_call)
@@ -132,9 +135,9 @@ class Plan:
             self._begun[key] = self._stage(self._able(triggers), alive, matched)
         return self._begun[key]
 
-    def proceed(self, stage: Stage, evidence: Evidence) -> Stage | None:
-        """The next derivation, now that the one of ``stage`` has been run; ``None`` when nothing is left to ask."""
-        outcome = tuple(_has_match(one, evidence) for one in stage.watched)
+    def proceed(self, stage: Stage, evidence: Evidence) -> Stage:
+        """The next derivation, now that the one of ``stage`` has been run; the end when nothing is left to ask."""
+        outcome = tuple([_has_match(one, evidence) for one in stage.watched])
         try:
             return stage.after[outcome]
         except KeyError:
@@ -167,7 +170,7 @@ class Plan:
         remaining: tuple[Derivation, ...],
         alive: frozenset[str],
         matched: frozenset[Pattern],
-    ) -> Stage | None:
+    ) -> Stage:
         """Settle what follows from what matched: rules that can no longer fire, derivations nobody asks for."""
         before: object = None
         while before != (remaining, alive):
@@ -182,21 +185,21 @@ class Plan:
             reachable = [one for one in remaining if coming.intersection(one.gives)]
             remaining = self._giving_way(reachable, asked)
         if not remaining:
-            return None
+            return self._kept(Stage(None, (), alive, frozenset(), ()))
         following = self._most_telling(remaining, alive, matched)
         relevant = {p for rule in alive for p in self._wants[rule].all_of}
         required = {name for one in remaining for name in one.requires}
         matched = frozenset(p for p in matched if p in relevant or p.name in required)
-        key = (remaining, alive, matched)
-        stage = self._stages.get(key)
-        if stage is None:
-            relevant |= {p for rule in alive for p in self._wants[rule].none_of}
-            watched = {p for p in relevant if p.name in following.gives}
-            watched |= {Pattern(name) for name in required.intersection(following.gives)}
-            rest = tuple(one for one in remaining if one is not following)
-            stage = Stage(following, rest, alive, matched, tuple(sorted(watched, key=repr)))
-            self._stages[key] = stage
-        return stage
+        relevant |= {p for rule in alive for p in self._wants[rule].none_of}
+        watched = {p for p in relevant if p.name in following.gives}
+        watched |= {Pattern(name) for name in required.intersection(following.gives)}
+        rest = tuple(one for one in remaining if one is not following)
+        return self._kept(Stage(following, rest, alive, matched, tuple(sorted(watched, key=repr))))
+
+    def _kept(self, stage: Stage) -> Stage:
+        """The stage at which other ways arrived before, so that they lead on together."""
+        key = (stage.derivation, stage.remaining, stage.alive, stage.matched)
+        return self._stages.setdefault(key, stage)
 
     def _most_telling(
         self, remaining: tuple[Derivation, ...], alive: frozenset[str], matched: frozenset[Pattern]
@@ -278,8 +281,12 @@ def _asked_by_card(card: CardModel | None) -> Iterator[str]:
 
 
 def _has_match(pattern: Pattern, evidence: Evidence) -> bool:
-    for made in evidence.findings(pattern.name):
-        if not pattern.tests or _passes({"about": made.about, **made.values}, pattern.tests):
+    name, tests = pattern
+    made = evidence.findings(name)
+    if not tests:
+        return bool(made)
+    for one in made:  # noqa: SIM110 - any() would cost as much as the tests themselves
+        if _passes({"about": one.about, **one.values}, tests):
             return True
     return False
 

@@ -16,6 +16,7 @@ from rules.conditions import Operator
 from rules.errors import UnsafeRule
 
 PATIENT = "patient"
+_MOST_REMEMBERED = 2_048
 BaseType = Literal["text", "integer", "number", "boolean"]
 Schema = Mapping[str, Mapping[str, str]]
 Value = str | int | float | bool
@@ -145,6 +146,24 @@ class Program:
     def could_fire(self, stratum: int, kinds: set[str]) -> bool:
         """Whether items of these kinds are enough for any rule of a stratum."""
         return any(rule.triggers <= kinds for rule in self.rules[stratum])
+
+    def findings_of(self, rules: frozenset[str]) -> frozenset[str]:
+        """Names of the findings that some of these rules look at."""
+        known = self._findings_of.get(rules)
+        if known is None:
+            kinds = frozenset[str]().union(*(self._by_name[rule].kinds for rule in rules))
+            prefix = "finding:"
+            known = frozenset(
+                kind.removeprefix(prefix) for kind in kinds if kind.startswith(prefix)
+            )
+            if len(self._findings_of) >= _MOST_REMEMBERED:
+                self._findings_of.clear()
+            self._findings_of[rules] = known
+        return known
+
+    @cached_property
+    def _findings_of(self) -> dict[frozenset[str], frozenset[str]]:
+        return {}
 
     @cached_property
     def _by_name(self) -> dict[str, CompiledRule]:

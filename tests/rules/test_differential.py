@@ -54,6 +54,36 @@ def test_a_rule_fires_only_when_all_its_triggers_are_present(seed):
                 assert program.triggers(name) <= present
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+def test_some_rules_asked_alone_fire_as_among_all(seed):
+    """Also when they are shown nothing but what they look at: what others deny is then missing."""
+    rng = random.Random(seed)
+    rules, schema, parameters = differential.random_rulebook(rng)
+    program = compile_rules(rules, schema, parameters)
+    matchers = DurableMatcher(program), CompiledMatcher(program)
+    items = differential.random_items(rng, schema)
+    for stratum, held in enumerate(program.rules):
+        every = matchers[1].match(items, stratum)
+        for size in {1, min(5, len(held)), len(held)}:
+            only = frozenset(rule.name for rule in rng.sample(held, size))
+            findings = program.findings_of(only)
+            kept = [
+                place
+                for place, one in enumerate(items)
+                if not one.kind.startswith("finding:")
+                or one.kind.removeprefix("finding:") in findings
+            ]
+            expected = [match for match in every if match[0] in only]
+            for matcher in matchers:
+                assert matcher.match(items, stratum, only) == expected
+                found = matcher.match([items[place] for place in kept], stratum, only)
+                assert [
+                    (name, tuple(kept[n] for n in places)) for name, places in found
+                ] == expected
+    matchers[0].close()
+
+
 def test_the_command_counts_and_ends_well(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["differential", "--evaluations", "200", "--seed", "7"])
     assert differential.main() == 0
