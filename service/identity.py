@@ -1,4 +1,4 @@
-"""Who sits before the dashboard: passwords of local accounts, and sessions that the server can end.
+"""Who sits before the dashboard: sessions that the server holds, and can end.
 
 A session is 256 random bits in a cookie; the store keeps their hash. It ends after a time without use, after a
 longer time in any case, with sign-out, and with its account. The role is read anew for each request.
@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import threading
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-from argon2.profiles import RFC_9106_LOW_MEMORY
 from sqlalchemy import Connection, delete, select, update
 
 from rules.errors import NotTrusted, RequestError
@@ -32,15 +28,8 @@ if TYPE_CHECKING:
 
 IDLE: Final = timedelta(minutes=15)
 ABSOLUTE: Final = timedelta(hours=12)
-SHORTEST_PASSWORD: Final = (
-    15  # characters; length decides, composition rules do not (NIST SP 800-63B)
-)
-LONGEST_PASSWORD: Final = 256
 _REMEMBER_USE: Final = timedelta(minutes=1)  # how exactly the last use is known
-_MOST_AT_ONCE: Final = 4  # each verification takes 64 MiB
-
-_hasher = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
-_verifying = threading.BoundedSemaphore(_MOST_AT_ONCE)
+_LONGEST_MARK: Final = 200  # characters of what a browser or a provider calls itself
 
 
 class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +39,9 @@ class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     role: Role
     form_token: str
+    session: str = ""
+    method: str = ""
+    provider: str = ""
 
     @property
     def actor(self) -> str:
@@ -61,66 +53,46 @@ class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
         return right in RIGHTS[self.role]
 
 
-def set_password(
-    database: Database, keyring: Keyring, *, tenant: str, name: str, password: str, actor: str, now: datetime,
-) -> None:  # fmt: skip
-    """Give an account a (new) password; its sessions end.
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """How somebody was recognised: ``acr`` and ``amr`` are what an OpenID provider said of its own log-in."""
 
-    Raises:
-        RequestError: the password is too short or too long, or there is no such account.
-    """
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise RequestError(
-            f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters.", status=422
-        )
-    if password.strip().lower() in {name.lower(), tenant.lower()} or len(set(password)) < 5:  # noqa: PLR2004
-        raise RequestError("this password is too easy to guess.", status=422)
-    hashed = _hasher.hash(password)
-    database.write(
-        partial(
-            _store_password, keyring=keyring, tenant=tenant, name=name, hashed=hashed, actor=actor, now=now,
-        )
-    )  # fmt: skip
-
-
-def check_password(database: Database, *, tenant: str, name: str, password: str) -> bool:
-    """Whether this is the account's password; takes as long when there is no such account."""
-    table = models.account
-    with database.reading() as connection:
-        held = connection.scalar(
-            select(table.c.password_hash).where(
-                table.c.tenant == tenant, table.c.name == name, table.c.disabled == 0
-            )
-        )
-    with _verifying:
-        try:
-            _hasher.verify(held or _no_account(), password[: LONGEST_PASSWORD + 1])
-        except (VerificationError, InvalidHashError):
-            return False
-    return bool(held)
+    method: str = "password"
+    provider: str = ""
+    outside: str = ""
+    acr: str = ""
+    amr: str = ""
+    browser: str = ""
 
 
 def open_session(
-    database: Database, keyring: Keyring, *, tenant: str, name: str, now: datetime
-) -> str:
+    database: Database, keyring: Keyring, *, tenant: str, name: str, now: datetime, proof: Proof | None = None,
+    life: timedelta = ABSOLUTE,
+) -> str:  # fmt: skip
     """A new session of an account whose owner has been recognised; the secret for the cookie, told once."""
     secret = secrets.token_urlsafe(32)
+    marks = {
+        mark: value[:_LONGEST_MARK]
+        for mark, value in msgspec.structs.asdict(proof or Proof()).items()
+    }
     row = {
-        "secret_hash": _hash(secret), "tenant": tenant, "account": name, "form_token": secrets.token_urlsafe(32),
-        "created": micros(now), "seen": micros(now), "expires": micros(now + ABSOLUTE),
+        "secret_hash": hash_of(secret), "tenant": tenant, "account": name, "form_token": secrets.token_urlsafe(32),
+        "created": micros(now), "seen": micros(now), "expires": micros(now + life), "id": secrets.token_hex(6),
+        **marks,
     }  # fmt: skip
     database.write(partial(_open, keyring=keyring, row=row, now=now))
     return secret
 
 
-def session_of(database: Database, secret: str, now: datetime, *, is_use: bool = True) -> SignedIn:
+def session_of(
+    database: Database, secret: str, now: datetime, *, is_use: bool = True, idle: timedelta = IDLE
+) -> SignedIn:
     """Who holds this secret now; ``is_use`` starts the time without use anew.
 
     Raises:
         NotTrusted: there is no such session any more (401).
     """
     table, account = identity_tables.session, models.account
-    at, hashed = micros(now), _hash(secret)
+    at, hashed = micros(now), hash_of(secret)
     with database.reading() as connection:
         row = connection.execute(
             select(table, account.c.role)
@@ -129,7 +101,7 @@ def session_of(database: Database, secret: str, now: datetime, *, is_use: bool =
             )
             .where(table.c.secret_hash == hashed, account.c.disabled == 0)
         ).one_or_none()
-    if row is None or row.expires <= at or row.seen + IDLE // timedelta(microseconds=1) <= at:
+    if row is None or row.expires <= at or row.seen + idle // timedelta(microseconds=1) <= at:
         raise NotTrusted("no session")
     if is_use and at - row.seen > _REMEMBER_USE // timedelta(microseconds=1):
         database.write(
@@ -138,8 +110,9 @@ def session_of(database: Database, secret: str, now: datetime, *, is_use: bool =
             )
         )
     return SignedIn(
-        tenant=row.tenant, account=row.account, role=row.role, form_token=row.form_token
-    )
+        tenant=row.tenant, account=row.account, role=row.role, form_token=row.form_token, session=row.id,
+        method=row.method, provider=row.provider,
+    )  # fmt: skip
 
 
 def close_session(database: Database, secret: str) -> None:
@@ -147,9 +120,68 @@ def close_session(database: Database, secret: str) -> None:
     table = identity_tables.session
     database.write(
         lambda connection: connection.execute(
-            delete(table).where(table.c.secret_hash == _hash(secret))
+            delete(table).where(table.c.secret_hash == hash_of(secret))
         )
     )
+
+
+def sessions_of(
+    database: Database, tenant: str, account: str, now: datetime, *, idle: timedelta = IDLE
+) -> list[dict[str, Any]]:
+    """The open sessions of an account, newest first; nothing that would let anybody in."""
+    table, at = identity_tables.session, micros(now)
+    with database.reading() as connection:
+        rows = connection.execute(
+            select(table)
+            .where(table.c.tenant == tenant, table.c.account == account, table.c.expires > at)
+            .where(table.c.seen > at - idle // timedelta(microseconds=1))
+            .order_by(table.c.created.desc())
+        ).all()
+    shown = ("id", "created", "seen", "expires", "method", "provider", "acr", "amr", "browser")
+    return [{name: row._mapping[name] for name in shown} for row in rows]
+
+
+def end_sessions(
+    database: Database, keyring: Keyring, *, tenant: str, account: str, actor: str, now: datetime,
+    only: str = "", but: str = "",
+) -> int:  # fmt: skip
+    """End the sessions of an account and say how many: all, ``only`` the one of this id, or all ``but`` it.
+
+    Raises:
+        RequestError: there is no session of the id in ``only`` (404).
+    """
+    table = identity_tables.session
+    where = [table.c.tenant == tenant, table.c.account == account]
+    if only:
+        where.append(table.c.id == only)
+    if but:
+        where.append(table.c.id != but)
+
+    def end(connection: Connection) -> int:
+        gone = connection.execute(delete(table).where(*where)).rowcount
+        if only and not gone:
+            raise RequestError("there is no such session.", status=404, code="not-found")
+        note(connection, keyring, tenant, actor, "sessions-ended", account, now, after=str(gone))
+        return gone
+
+    return database.write(end)
+
+
+def note(
+    connection: Connection, keyring: Keyring, tenant: str, actor: str, action: str, account: str, now: datetime, *,
+    outcome: str = "ok", after: str = "",
+) -> None:  # fmt: skip
+    """One line of the audit trail about an account, in the transaction that it tells of."""
+    entry = AuditEntry(
+        tenant=tenant, at=now, actor=actor, action=action, object=f"account/{account}", after=after,
+        outcome=outcome,
+    )  # fmt: skip
+    audit.append(connection, keyring, entry)
+
+
+def hash_of(secret: str) -> str:
+    """What is kept of 256 random bits: one SHA-256 is enough, there is nothing to guess."""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _open(
@@ -158,40 +190,7 @@ def _open(
     table = identity_tables.session
     connection.execute(delete(table).where(table.c.expires <= micros(now)))
     connection.execute(table.insert().values(row))
-    entry = AuditEntry(
-        tenant=str(row["tenant"]), at=now, actor=f"user/{row['account']}", action="sign-in"
-    )
-    audit.append(connection, keyring, entry)
-
-
-def _store_password(
-    connection: Connection, *, keyring: Keyring, tenant: str, name: str, hashed: str, actor: str, now: datetime,
-) -> None:  # fmt: skip
-    table = models.account
-    changed = connection.execute(
-        update(table)
-        .where(table.c.tenant == tenant, table.c.name == name)
-        .values(password_hash=hashed)
-    )
-    if changed.rowcount == 0:
-        raise RequestError("there is no such account.", status=404, code="not-found")
-    gone = identity_tables.session
-    connection.execute(delete(gone).where(gone.c.tenant == tenant, gone.c.account == name))
-    entry = AuditEntry(
-        tenant=tenant, at=now, actor=actor, action="password-set", object=f"account/{name}"
-    )
-    audit.append(connection, keyring, entry)
-
-
-_unknown: list[str] = []
-
-
-def _no_account() -> str:
-    """A hash that nobody knows the password of, made on first use."""
-    if not _unknown:
-        _unknown.append(_hasher.hash(secrets.token_urlsafe(16)))
-    return _unknown[0]
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    account = str(row["account"])
+    note(
+        connection, keyring, str(row["tenant"]), f"user/{account}", "sign-in", account, now, after=str(row["method"]),
+    )  # fmt: skip

@@ -24,7 +24,7 @@ def set_password(
 ) -> None:
     """Set the password with which an account signs in to the dashboard; its sessions end."""
     from rules.errors import DekacardError
-    from service import identity
+    from service import identity_passwords
     from service.alerts.database import Database
     from service.alerts.keyring import read_keyring
 
@@ -32,7 +32,7 @@ def set_password(
     try:
         database = Database(store)
         try:
-            identity.set_password(
+            identity_passwords.set_password(
                 database, read_keyring(keyring), tenant=client, name=name, password=password, actor="operator",
                 now=datetime.now(UTC),
             )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from rules.errors import DekacardError, NotTrusted, RequestError, Unavailable
+from service.alerts.access import RIGHTS
 from service.alerts.values import AuditEntry
 from service.dashboard.shield import armour, refuse_foreign_form, refuse_other_origins
 from service.dashboard.templating import render
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from starlette.datastructures import UploadFile
     from starlette.requests import Request
 
-    from service.alerts.access import Right
+    from service.alerts.access import Right, Role
     from service.alerts.record import Record
     from service.parts import Parts
 
 _log = logging.getLogger("dekacard.dashboard")
 Need = Literal["anyone", "signed-in"]
+_FOR_ALL: Final = frozenset({"anyone", "signed-in"})
+_HOMES: Final = ("/work", "/audit", "/accounts")
 _MOST_FIELDS: Final = 400
 _MOST_FIELDS_WITH_FILE: Final = 20
 _LARGEST_FORM: Final = 256 * 1024
@@ -49,6 +52,8 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     query: dict[str, str]
     form: dict[str, str]
     cookie: str
+    step: str
+    browser: str
     address: str
     nonce: str
     now: datetime
@@ -89,6 +94,8 @@ class Desk:
         self.secure = not parts.settings.dev
         # The prefix binds the cookie to this host and to TLS; on loopback there is no TLS to bind it to
         self.cookie = "__Host-dekacard" if self.secure else "dekacard-dev"
+        self.step_cookie = f"{self.cookie}-step"
+        self.idle = timedelta(minutes=parts.settings.session_idle_minutes)
 
     def route(
         self,
@@ -98,15 +105,19 @@ class Desk:
         handler: Handler,
         *,
         keeps_awake: bool = True,
+        from_elsewhere: bool = False,
     ) -> None:
         """Offer ``handler`` at ``path`` to whoever has the right.
 
         ``keeps_awake`` is false where the browser asks by itself: that is no use that keeps a session open.
+        ``from_elsewhere`` is true where another server sends the form, which must prove itself by what it holds.
         """
         self.needs[method, path] = need
 
         async def endpoint(request: Request) -> Response:
-            return await self._answer(request, need, handler, keeps_awake=keeps_awake)
+            return await self._answer(
+                request, need, handler, keeps_awake=keeps_awake, from_elsewhere=from_elsewhere
+            )
 
         self.routes.append(Route(path, endpoint, methods=[method], include_in_schema=False))
 
@@ -123,18 +134,25 @@ class Desk:
             )
         )
 
+    def home_of(self, role: Role) -> str:
+        """The first page that this role may see."""
+        mine = (path for path in _HOMES if self.needs.get(("GET", path)) in RIGHTS[role])
+        return next(mine, "/account")
+
     async def _answer(
-        self, request: Request, need: Right | Need, handler: Handler, *, keeps_awake: bool
-    ) -> Response:
+        self, request: Request, need: Right | Need, handler: Handler, *, keeps_awake: bool, from_elsewhere: bool,
+    ) -> Response:  # fmt: skip
         nonce = secrets.token_urlsafe(18)
         visit = Visit(
             desk=self, path=dict(request.path_params), query=dict(request.query_params), form={},
             cookie=request.cookies.get(self.cookie, ""), nonce=nonce, now=self.parts.clock(), signed_in=None,
             address=request.client.host if request.client else "",
+            step=request.cookies.get(self.step_cookie, ""), browser=request.headers.get("user-agent", ""),
         )  # fmt: skip
         try:
             if request.method == "POST":
-                refuse_other_origins(request.headers)
+                if not from_elsewhere:
+                    refuse_other_origins(request.headers)
                 visit = await self._filled(visit, request, need)
             response = await run_in_threadpool(
                 self._serve, visit, request.method, need, handler, keeps_awake=keeps_awake
@@ -160,7 +178,9 @@ class Desk:
         self, visit: Visit, method: str, need: Right | Need, handler: Handler, *, keeps_awake: bool
     ) -> Response:
         try:
-            who = session_of(self.record.database, visit.cookie, visit.now, is_use=keeps_awake)
+            who = session_of(
+                self.record.database, visit.cookie, visit.now, is_use=keeps_awake, idle=self.idle
+            )
         except NotTrusted:
             if need != "anyone":
                 if method == "GET":
@@ -170,7 +190,7 @@ class Desk:
         visit = msgspec.structs.replace(visit, signed_in=who)
         if method == "POST":
             refuse_foreign_form(visit.form.get("form_token", ""), who.form_token)
-        if need not in {"anyone", "signed-in"} and not who.may(need):  # type: ignore[arg-type]
+        if need not in _FOR_ALL and not who.may(need):  # type: ignore[arg-type]
             raise NotTrusted(f"role {who.role} lacks {need}", status=403)
         try:
             return handler(visit)

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
+from service.dashboard.account_page import AccountPage
+from service.dashboard.accounts_page import AccountsPage
 from service.dashboard.alert_page import AlertPage
 from service.dashboard.assets import serve_asset
 from service.dashboard.desk import Desk
+from service.dashboard.exports import Exports
 from service.dashboard.gate import Gate
 from service.dashboard.live import Live
 from service.dashboard.patient_page import PatientPage
 from service.dashboard.rule_page import RulePage
 from service.dashboard.rules_page import RulesPage
+from service.dashboard.set_up import SetUp
 from service.dashboard.triage import Triage
 from service.dashboard.worklist_page import WorklistPage
 
@@ -27,10 +31,15 @@ if TYPE_CHECKING:
 def mount_dashboard(app: FastAPI, parts: Parts, record: Record) -> Desk:
     """Offer every page; the store is not opened before the first of them is asked for."""
     desk = Desk(parts, record)
-    Gate(desk)
+    gate = Gate(desk)
+    SetUp(desk, gate)
+    AccountPage(desk, gate)
+    AccountsPage(desk)
+    _offer_providers(desk, gate)
     WorklistPage(desk)
     Triage(desk, AlertPage(desk))
     PatientPage(desk)
+    Exports(desk)
     RulesPage(desk)
     RulePage(desk)
     Live(desk)
@@ -38,4 +47,17 @@ def mount_dashboard(app: FastAPI, parts: Parts, record: Record) -> Desk:
     app.router.routes.append(
         Route("/static/{digest}/{name:path}", serve_asset, methods=["GET"], include_in_schema=False)
     )
+    app.state.dashboard = desk
     return desk
+
+
+def _offer_providers(desk: Desk, gate: Gate) -> None:
+    """The OpenID providers of the site; Authlib is loaded only where there are some."""
+    file = desk.parts.settings.oidc
+    if file is None:
+        return
+    from service.dashboard.oidc_door import OidcDoor
+    from service.identity_providers import read_providers
+
+    for provider in read_providers(file):
+        OidcDoor(desk, gate, provider)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from rules.errors import NotTrusted, RequestError
-from service import identity
+from service import identity, identity_passwords
 from service.alerts import identity_tables, models
 from service.alerts.access import RIGHTS, ROLES, disable_account, new_account
 from service.app import create_app
@@ -15,17 +15,25 @@ from service.settings import Settings
 from tests.service.alerts.stories import recommendation
 from tests.service.dashboard.conftest import BASE, NOON, OURS, T
 
-# Every route of the dashboard with the right that it asks for; a new one is written down here as well.
-ROUTES = {
+# What somebody may reach before or without a right of their own: the doors, and one's own account. A route that is
+# not listed here asks for a right; the walk below takes every route from the application itself.
+OPEN = {
     ("GET", "/"): "anyone",
     ("GET", "/login"): "anyone",
     ("POST", "/login"): "anyone",
+    ("GET", "/login/code"): "anyone",
+    ("POST", "/login/code"): "anyone",
+    ("GET", "/login/factor"): "anyone",
+    ("POST", "/login/factor"): "anyone",
+    ("GET", "/setup"): "anyone",
+    ("POST", "/setup"): "anyone",
     ("POST", "/logout"): "signed-in",
-    ("GET", "/work"): "see-alerts",
-    ("GET", "/a/{number:int}"): "see-alerts",
-    ("GET", "/p/{patient}"): "see-alerts",
-    ("GET", "/live"): "see-alerts",
-    ("POST", "/a/{number:int}/act"): "triage",
+    ("GET", "/account"): "signed-in",
+    ("POST", "/account/sessions"): "signed-in",
+    ("POST", "/account/password"): "signed-in",
+    ("POST", "/account/factor"): "signed-in",
+    ("POST", "/account/factor/confirm"): "signed-in",
+    ("POST", "/account/codes"): "signed-in",
 }
 ELSEWHERE = (
     "/cds-services",
@@ -49,29 +57,40 @@ def _served(app):
 
 
 def _address(path):
-    return path.replace("{number:int}", "999999").replace("{patient}", "nobody")
+    return re.sub(r"\{[^}:]+\}", "nobody", re.sub(r"\{[^}]+:int\}", "999999", path))
+
+
+def _ask(site, method, path):
+    if method == "GET":
+        return site.get(_address(path))
+    return site.post(_address(path), action="claim", version="1")
 
 
 def test_every_route_states_its_right(site):
-    assert _served(site.app) == set(ROUTES)
+    needs = site.app.state.dashboard.needs
+    assert _served(site.app) == set(needs)
+    rights = set().union(*RIGHTS.values())
+    assert {route: need for route, need in needs.items() if need not in rights} == OPEN
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_gets_only_its_own(site, role):
-    for (method, path), need in ROUTES.items():
-        site.sign_in(role)
-        answer = (
-            site.get(_address(path))
-            if method == "GET"
-            else site.post(_address(path), action="claim", version="1")
-        )
-        refused = need in set().union(*RIGHTS.values()) and need not in RIGHTS[role]
-        assert (answer.status_code == 403) == refused, (role, path)
+    for (method, path), need in site.app.state.dashboard.needs.items():
+        answer = _ask(site.sign_in(role), method, path)
+        refused = (method, path) not in OPEN and need not in RIGHTS[role]
+        assert (answer.status_code == 403) == refused, (role, method, path)
+
+
+def test_every_form_needs_the_token_of_its_session(site):
+    for method, path in site.app.state.dashboard.needs:
+        if method == "POST":
+            answer = site.sign_in("lead").post(_address(path), form_token="another")
+            assert answer.status_code == 403, path
 
 
 def test_without_a_session_pages_lead_to_the_door_and_forms_are_refused(site):
     site.client.cookies.clear()
-    for (method, path), need in ROUTES.items():
+    for (method, path), need in site.app.state.dashboard.needs.items():
         if need == "anyone":
             continue
         if method == "GET":
@@ -181,15 +200,17 @@ def test_passwords_open_the_right_account_only(site):
     new_account(record.database, record.keyring, name="ann", role="reader", **given)
     for poor in ("short", "x" * 257, "aaaaaaaaaaaaaaaa", " MERCY" + " " * 12):
         with pytest.raises(RequestError):
-            identity.set_password(
+            identity_passwords.set_password(
                 record.database, record.keyring, name="ann", password=poor, **given
             )
-    identity.set_password(
+    identity_passwords.set_password(
         record.database, record.keyring, name="ann", password="seven grey geese fly", **given
     )
 
     def is_right(name, password, tenant="mercy"):
-        return identity.check_password(record.database, tenant=tenant, name=name, password=password)
+        return identity_passwords.check_password(
+            record.database, tenant=tenant, name=name, password=password
+        )
 
     assert is_right("ann", "seven grey geese fly")
     assert not is_right("ann", "seven grey geese flew")
@@ -208,7 +229,7 @@ def test_passwords_open_the_right_account_only(site):
 def test_a_new_password_ends_the_sessions_before_it(site):
     site.sign_in("reader", "mercy")
     record = site.record
-    identity.set_password(
+    identity_passwords.set_password(
         record.database, record.keyring, tenant="mercy", name="reader-mercy", password="seven grey geese fly",
         actor="operator", now=NOON,
     )  # fmt: skip
