@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_SERVED: Final = ("vendor/bootstrap.min.css", "dashboard.css", "screens.css", "dashboard.js", "mark.svg")
+_SERVED: Final = (
+    "vendor/bootstrap.min.css",
+    "dashboard.css",
+    "screens.css",
+    "dashboard.js",
+    "mark.svg",
+)
 
 
 class Asset:

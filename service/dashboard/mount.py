@@ -17,6 +17,9 @@ from service.dashboard.live import Live
 from service.dashboard.patient_page import PatientPage
 from service.dashboard.rule_page import RulePage
 from service.dashboard.rules_page import RulesPage
+from service.dashboard.run_page import RunPage
+from service.dashboard.runs_page import RunsPage
+from service.dashboard.runs_queue import RunQueue
 from service.dashboard.set_up import SetUp
 from service.dashboard.triage import Triage
 from service.dashboard.worklist_page import WorklistPage
@@ -42,6 +45,9 @@ def mount_dashboard(app: FastAPI, parts: Parts, record: Record) -> Desk:
     Exports(desk)
     RulesPage(desk)
     RulePage(desk)
+    queue = RunQueue(record, parts.settings, parts.clock)
+    RunsPage(desk, queue)
+    RunPage(desk, queue)
     Live(desk)
     app.router.routes.extend(desk.routes)
     app.router.routes.append(

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -166,7 +166,11 @@ class RunQueue:
                 return
 
     def _move(
-        self, job: Job, allowed: frozenset[str] | set[str], to: JobState, values: dict[str, object]
+        self,
+        job: Job,
+        allowed: frozenset[str] | set[str],
+        to: JobState,
+        values: Mapping[str, object],
     ) -> bool:
         return move(
             self._record.database, self._record.keyring, tenant=job.tenant, job=job.id, allowed=allowed, to=to,

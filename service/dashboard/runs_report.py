@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +64,7 @@ def progress_of(out: Path) -> Progress:
         plan = msgspec.json.decode((work / "plan.json").read_bytes(), type=Blueprint)
     except (OSError, msgspec.MsgspecError):
         return Progress(step="looking at the input", done=0, total=0, share=0)
-    names = set(os.listdir(work))
+    names = {one.name for one in work.iterdir()}
     scanned = sum(scanned_file(work, task.number).name in names for task in plan.tasks)
     reviewed = sum(report_file(work, shard).name in names for shard in range(plan.shards))
     parts = len(plan.tasks) + plan.shards
