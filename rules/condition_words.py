@@ -30,19 +30,22 @@ class ConditionWords:
 
     def say(self, rule: Rule) -> tuple[str, ...]:
         """One sentence for each condition; all of them must hold."""
-        return tuple(self._part(rule, part) for part in rule.condition)
+        return tuple(self.say_part(rule, part) for part in rule.condition)
 
-    def _part(self, rule: Rule, part: Binding | Negation) -> str:
+    def say_part(self, rule: Rule, part: Binding | Negation) -> str:
+        """One condition as a sentence."""
         if isinstance(part, Negation):
             return f"there is no finding “{self._pattern(rule, part.pattern)}"
         if part.pattern.kind in {"patient", "context"}:
             subject = "the patient" if part.pattern.kind == "patient" else "the call"
-            tests = " and ".join(self._test(rule, part.pattern, one) for one in part.pattern.tests)
+            tests = " and ".join(
+                self.say_test(rule, part.pattern, one) for one in part.pattern.tests
+            )
             return f"of {subject}, {tests}" if tests else f"there is {subject}"
         return f"there is a finding “{self._pattern(rule, part.pattern)}"
 
     def _pattern(self, rule: Rule, pattern: Pattern) -> str:
-        tests = " and ".join(self._test(rule, pattern, one) for one in pattern.tests)
+        tests = " and ".join(self.say_test(rule, pattern, one) for one in pattern.tests)
         model = self._model(pattern)
         title = model.title if model else pattern.kind
         return f"{title}”{', ' if tests else ''}{tests}"
@@ -50,7 +53,8 @@ class ConditionWords:
     def _model(self, pattern: Pattern) -> FindingModel | None:
         return self._rulebook.findings.get(pattern.kind.removeprefix("finding:"))
 
-    def _test(self, rule: Rule, pattern: Pattern, test: Test) -> str:
+    def say_test(self, rule: Rule, pattern: Pattern, test: Test) -> str:
+        """One comparison as words."""
         if isinstance(test.right, FieldRef):
             return self._joined(rule, test, test.right)
         model = self._model(pattern)

@@ -53,6 +53,7 @@ class _Each(msgspec.Struct, frozen=True):
 class Scheme(msgspec.Struct, frozen=True):
     """priority.yaml."""
 
+    titles: dict[str, str]
     severity: _Table
     inr_distance: _Distance
     fresh: tuple[_Fresh, ...]

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from sqlalchemy import Connection, Row, select
@@ -43,6 +43,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     says: str
+    code: Literal["changed", "critical", "unfit"] = "unfit"
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,13 +93,17 @@ def _change(
     for number, version in dict(wanted).items():
         try:
             row = _row(connection, tenant, number)
-            _refuse_critical(row, request)
+            if request.action == "override" and row.indicator == "critical":
+                # Setting aside what may kill takes a look at each
+                says = "critical alerts are overridden one by one"
+                refused.append(Refused(number=number, says=says, code="critical"))
+                continue
             before = standing_of(row)
             after = store.change_within(
                 connection, tenant=tenant, number=number, version=version, request=request
             )
         except Stale:
-            refused.append(Refused(number=number, says="a colleague changed it meanwhile"))
+            refused.append(_overtaken(number))
         except RequestError as error:
             refused.append(Refused(number=number, says=str(error).rstrip(".")))
         else:
@@ -109,10 +114,8 @@ def _change(
     return Done(id=mark, changed=tuple(entry.number for entry in entries), refused=tuple(refused))
 
 
-def _refuse_critical(row: Row[Any], request: Request) -> None:
-    """Setting aside what may kill takes a look at each."""
-    if request.action == "override" and row.indicator == "critical":
-        raise RequestError("critical alerts are overridden one by one.", status=422)
+def _overtaken(number: int) -> Refused:
+    return Refused(number=number, says="a colleague changed it meanwhile", code="changed")
 
 
 def _remember(
@@ -147,8 +150,7 @@ def _take_back(
     for entry in msgspec.json.decode(row.entries, type=list[Entry]):
         alert = _row(connection, tenant, entry.number)
         if alert.version != entry.version:
-            says = "a colleague changed it meanwhile"
-            refused.append(Refused(number=entry.number, says=says))
+            refused.append(_overtaken(entry.number))
             continue
         put_standing(connection, alert, entry.before, micros(at), claimed=alert.claimed)
         _tell(connection, store, alert, entry.before.state, actor, at, row)

@@ -56,7 +56,7 @@ class AlertPage:
             "alert.html", status=status, problem=problem, alert=row, events=store.events(tenant, number),
             occurrences=store.occurrences(tenant, number, 20), patient=reference_of(store, tenant, row.patient),
             about=about_patient(case.facts) if case else "", may_triage=visit.who.may("triage"),
-            choices=reasons_for(book, row.rule), snoozes=snooze_choices(row.indicator), gaps=case.gaps if case else (),
+            choices=reasons_for(book, row.rule), snoozes=snooze_choices(row.indicator, self._desk.record.options.snooze), gaps=case.gaps if case else (),
             others=_others(store, tenant, row, visit), **_told(case, row, book),
         )  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,11 +14,12 @@ from rules.assessment import Citation, OverrideReason, Recommendation
 from rules.errors import DekacardError
 from rules.facts import Fact, FactSet, Finding, LabResult, ParameterUse
 from service.alerts import models
-from service.evidence_vault import Evidence, fetch
+from service.evidence_vault import Evidence, bound, fetch, fetch_all, unseal_text
 
 if TYPE_CHECKING:
     from service.alerts.store import Store
 
+_FORGOTTEN: Final = "patient not known any more"
 _FACT_LISTS: Final = ("uses", "labs", "conditions", "procedures", "goals", "orders", "diets")
 
 
@@ -43,6 +45,7 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
     about: str
     newest: LabResult | None = None
     trend: tuple[LabResult, ...] = ()
+    target: tuple[float | None, float | None] | None = None
 
 
 def case_of(store: Store, tenant: str, evaluation: str) -> Case | None:
@@ -62,25 +65,74 @@ def case_of(store: Store, tenant: str, evaluation: str) -> Case | None:
 
 
 def glances(store: Store, tenant: str, rows: Sequence[Row[Any]]) -> dict[int, Glance]:
-    """A glance for each alert, by its number."""
-    cases: dict[str, Case | None] = {}
+    """A glance for each alert, by its number: three queries, however many alerts there are."""
+    names = references_of(store, tenant, {row.patient for row in rows})
+    facts = _facts_of(store, tenant, {row.evaluation for row in rows})
     found: dict[int, Glance] = {}
     for row in rows:
-        if row.evaluation not in cases:
-            cases[row.evaluation] = case_of(store, tenant, row.evaluation)
-        case = cases[row.evaluation]
-        reference = reference_of(store, tenant, row.patient)
-        if case is None:
-            found[row.id] = Glance(patient=reference, about="")
+        patient = names.get(row.patient, _FORGOTTEN)
+        held = facts.get(row.evaluation)
+        if held is None:
+            found[row.id] = Glance(patient=patient, about="")
             continue
-        trend = _trend(case.facts, msgspec.json.decode(row.sources or "{}"))
+        trend = _trend(held, msgspec.json.decode(row.sources or "{}"))
         found[row.id] = Glance(
-            patient=reference,
-            about=about_patient(case.facts),
+            patient=patient,
+            about=about_patient(held),
             newest=trend[-1] if trend else None,
             trend=trend,
+            target=_target(held, trend[-1].measure) if trend else None,
         )
     return found
+
+
+def references_of(store: Store, tenant: str, patients: Collection[str]) -> dict[str, str]:
+    """The ids of patients on the client's server by our keys, as far as they are known and can be opened."""
+    table, found = models.patient, {}
+    with store.database.reading() as connection:
+        rows = connection.execute(
+            select(table).where(table.c.tenant == tenant, table.c.patient.in_(set(patients)))
+        ).all()
+    for row in rows:
+        with contextlib.suppress(DekacardError):
+            found[row.patient] = unseal_text(
+                store.keyring, row.sealed_with, row.reference, bound("patient", tenant, row.patient)
+            )
+    return found
+
+
+def cases_of(store: Store, tenant: str, evaluations: Collection[str]) -> dict[str, Case]:
+    """The evaluations behind many alerts, as far as their evidence is kept."""
+    digests, held = _evidence_of(store, tenant, evaluations)
+    opened = {digest: _opened(evidence) for digest, evidence in held.items()}
+    return {number: opened[digest] for number, digest in digests.items() if digest in opened}
+
+
+def _facts_of(store: Store, tenant: str, evaluations: Collection[str]) -> dict[str, FactSet]:
+    digests, held = _evidence_of(store, tenant, evaluations)
+    facts = {digest: evidence.fact_set() for digest, evidence in held.items()}
+    return {number: facts[digest] for number, digest in digests.items() if digest in facts}
+
+
+def _evidence_of(
+    store: Store, tenant: str, evaluations: Collection[str]
+) -> tuple[dict[str, str], dict[str, Evidence]]:
+    """The digest of each evaluation, and the evidence of each digest, by two queries."""
+    table = models.evaluation
+    with store.database.reading() as connection:
+        rows = connection.execute(
+            select(table.c.id, table.c.evidence).where(
+                table.c.tenant == tenant, table.c.id.in_(set(evaluations)), table.c.evidence != ""
+            )
+        ).all()
+        held = fetch_all(connection, store.keyring, tenant, {row.evidence for row in rows})
+    return {row.id: row.evidence for row in rows}, held
+
+
+def _target(facts: FactSet, measure: str) -> tuple[float | None, float | None] | None:
+    """The range that the record sets for this patient."""
+    goals = [goal for goal in facts.goals if goal.measure == measure]
+    return (goals[0].low, goals[0].high) if goals else None
 
 
 def reference_of(store: Store, tenant: str, patient: str) -> str:
@@ -88,7 +140,7 @@ def reference_of(store: Store, tenant: str, patient: str) -> str:
     try:
         return store.patient_reference(tenant, patient)
     except DekacardError:
-        return "patient not known any more"
+        return _FORGOTTEN
 
 
 def about_patient(facts: FactSet) -> str:

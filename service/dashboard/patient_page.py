@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import select
 
+from rules.errors import RequestError
 from rules.wording import Wording
 from service.alerts import models
 from service.alerts.past_answers import instant
@@ -37,6 +38,7 @@ class PatientPage:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         desk.route("GET", "/p/{patient}", "see-alerts", self.show)
+        desk.route("POST", "/p/find", "see-alerts", self.find)
 
     def show(self, visit: Visit) -> Response:
         """One patient, as the newest review found them."""
@@ -60,6 +62,14 @@ class PatientPage:
             windows=wanted().window_titles, window=window if window in wanted().window_titles else "1y",
             gaps=case.gaps if case else (), **self._told(case, newest, window),
         )  # fmt: skip
+
+    def find(self, visit: Visit) -> Response:
+        """Open the patient of an id; the id travels in a form, so that no address and no log holds it."""
+        wanted = visit.form.get("patient", "").strip().removeprefix("Patient/")
+        key = self._desk.record.keyring.patient_key(visit.who.tenant, wanted)
+        if not wanted or _newest(self._desk.record.store(), visit.who.tenant, key) is None:
+            raise RequestError("No patient of this id was reviewed here.", status=404)
+        return visit.go(f"/p/{key}")
 
     def _told(self, case: Case | None, newest: Row[Any], window: str) -> dict[str, Any]:
         if case is None:

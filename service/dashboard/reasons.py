@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import yaml
 
-from service.alerts.lifecycle import SnoozeLimits
-
 if TYPE_CHECKING:
     from rules.rulebook import Rulebook
+    from service.alerts.lifecycle import SnoozeLimits
 
 _SNOOZES = (
+    ("1h", "1 hour", timedelta(hours=1)),
     ("4h", "4 hours", timedelta(hours=4)),
     ("1d", "24 hours", timedelta(hours=24)),
     ("3d", "3 days", timedelta(days=3)),
@@ -24,6 +24,14 @@ _SNOOZES = (
     ("30d", "30 days", timedelta(days=30)),
     ("90d", "90 days", timedelta(days=90)),
 )
+
+
+# Besides these, a snoozed alert always comes back when it becomes more severe
+WAKES: Final = {
+    "": "at that time, or when it becomes more severe",
+    "new-result": "also as soon as its evidence changes",
+    "escalation": "only when it becomes more severe, at the latest at the longest time allowed",
+}
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,10 +51,16 @@ def reasons_for(book: Rulebook, rule: str) -> dict[str, list[Choice]]:
     return {"override": override, **_ours()}
 
 
-def snooze_choices(indicator: str) -> list[Choice]:
-    """The spans that house policy allows for this severity."""
-    longest = getattr(SnoozeLimits(), indicator, SnoozeLimits().critical)
+def snooze_choices(indicator: str, limits: SnoozeLimits) -> list[Choice]:
+    """The spans that the site allows for this severity; its longest one stands last."""
+    longest = longest_snooze(indicator, limits)
     return [Choice(code=code, display=words) for code, words, span in _SNOOZES if span <= longest]
+
+
+def longest_snooze(indicator: str, limits: SnoozeLimits) -> timedelta:
+    """How long an alert of this severity may be put off at this site."""
+    span: timedelta = getattr(limits, indicator, limits.critical)
+    return span
 
 
 def snooze_span(code: str) -> timedelta | None:

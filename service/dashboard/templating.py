@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from service.alerts.past_answers import instant
+from service.alerts.priority import scheme
 from service.dashboard.assets import address_of
 
 _INVISIBLE: Final = re.compile(
@@ -72,6 +73,7 @@ _environment = Environment(
 _environment.globals["asset"] = address_of
 _environment.globals["how_long"] = how_long
 _environment.globals["span_words"] = span_words
+_environment.globals["part_title"] = lambda code: scheme().titles.get(code, code)
 _environment.filters["moment"] = moment
 _environment.filters["in_words"] = in_words
 

@@ -124,9 +124,14 @@ def test_windows_end_at_the_review():
 
 
 def test_a_sparkline_keeps_true_time():
-    points = sparkline(
-        [(date(2026, 1, 1), 1.0), (date(2026, 1, 11), 2.0), (date(2026, 1, 31), 1.0)]
-    ).split()
+    spark = sparkline(
+        [(date(2026, 1, 1), 1.0), (date(2026, 1, 11), 2.0), (date(2026, 1, 31), 1.0)], (1.5, 3.0)
+    )
+    points = spark.points.split()
+    assert f"{spark.x},{spark.y}" == points[-1]
+    top, height = spark.band
+    assert top < float(points[1].split(",")[1]) < top + height
     xs = [float(point.split(",")[0]) for point in points]
     assert (xs[2] - xs[1]) == pytest.approx(2 * (xs[1] - xs[0]), abs=0.2)
-    assert sparkline([(START, 1.0)]) == ""
+    assert sparkline([(START, 1.0)]) is None
+    assert sparkline([(START, 1.0), (END, 1.0)], (2.0, None)).band is None
