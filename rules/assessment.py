@@ -138,8 +138,11 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
 
 
-class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """Under which knowledge, for which moment and by which engine the answer was made."""
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Under which knowledge, for which moment and by which engine the answer was made.
+
+    ``local_codes`` are the code maps of the hospital by which the record was read.
+    """
 
     as_of: datetime
     today: date
@@ -148,6 +151,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     packs: dict[str, str]
     engine: str
     software: str
+    local_codes: dict[str, str] = {}
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rules.authoring import Derivation, Rule
+from rules.code_maps import CodeMap
+from rules.edited_packs import lay_over
 from rules.errors import KnowledgeError
 from rules.in_force import FieldSpec
 from rules.knowledge import (
@@ -33,7 +35,7 @@ Entry = TypeVar("Entry")
 class Rulebook:
     """The merged knowledge of several packs; raises KnowledgeError when they do not fit together."""
 
-    def __init__(self, packs: Sequence[Pack]) -> None:
+    def __init__(self, packs: Sequence[Pack], code_maps: Sequence[CodeMap] = ()) -> None:
         self.packs = tuple(_in_order(packs))
         self.retired: dict[str, str] = {}
         self.overridden: dict[str, tuple[str, str]] = {}
@@ -69,8 +71,9 @@ class Rulebook:
             name: {field: FieldSpec.of(kind) for field, kind in model.fields.items()}
             for name, model in self.findings.items()
         }
+        self.code_maps = tuple(code_maps)
         self.vocabulary: Vocabulary = load_vocabulary(
-            [pack.codes for pack in self.packs if pack.codes.is_dir()]
+            [pack.codes for pack in self.packs if pack.codes.is_dir()], self.code_maps
         )
 
     @property
@@ -85,10 +88,18 @@ class Rulebook:
 
     @property
     def digest(self) -> str:
-        """One SHA-256 over all packs, in order."""
+        """One SHA-256 over all packs and local code maps, in order."""
         return hashlib.sha256(
-            "\n".join(f"{p.head.id} {p.digest}" for p in self.packs).encode()
+            "\n".join(
+                [f"{p.head.id} {p.digest}" for p in self.packs]
+                + [f"{name} {mark}" for name, mark in self.local_codes.items()]
+            ).encode()
         ).hexdigest()
+
+    @property
+    def local_codes(self) -> dict[str, str]:
+        """Name of each local code map -> ``version+digest``; they decide what is read, not what is concluded."""
+        return {one.name: one.mark for one in sorted(self.code_maps, key=lambda one: one.name)}
 
     def schema(self) -> dict[str, dict[str, str]]:
         """Kinds and field types for the compiler; names and days travel as text."""
@@ -209,11 +220,19 @@ def _until(
     return {day: held for day, held in ours.items() if day < first} | dict(theirs)
 
 
-def load_rulebook(names: Sequence[str] | None = None, folders: Sequence[Path] = ()) -> Rulebook:
+def load_rulebook(
+    names: Sequence[str] | None = None,
+    folders: Sequence[Path] = (),
+    *,
+    code_maps: Sequence[CodeMap] = (),
+    edited: Sequence[Path] = (),
+) -> Rulebook:
     """Open the named packs and merge them; without names, every bundled pack.
 
     A name may pin a version (``vitamin-k-antagonists==2026.11.1``). ``folders`` are searched after the
     bundled packs and the entry points ``dekacard.packs``. Found is not active: only named packs run.
+    ``code_maps`` are a hospital's own codes. ``edited`` are folders of packs that take the place of those with
+    the same id, whatever version was pinned; this needs a process that has not opened the originals.
 
     Raises:
         KnowledgeError: a named pack is not found, has another version, or does not fit the others.
@@ -221,6 +240,7 @@ def load_rulebook(names: Sequence[str] | None = None, folders: Sequence[Path] = 
     found = find_packs(folders)
     if names is None:
         names = [name for name, (folder, _) in found.items() if folder.parent == BUNDLED]
+    tried = _put_in_place(found, edited)
     chosen: list[Pack] = []
     for wanted in names:
         name, _, version = wanted.replace(" ", "").partition("==")
@@ -229,12 +249,35 @@ def load_rulebook(names: Sequence[str] | None = None, folders: Sequence[Path] = 
                 f"pack {name!r} is not found. Known packs: {', '.join(sorted(found))}."
             )
         pack = open_pack(*found[name])
-        if version and not (
-            pack.head.version == version or pack.head.version.startswith(version + ".")
+        if (
+            version
+            and name not in tried
+            and not (pack.head.version == version or pack.head.version.startswith(version + "."))
         ):
             raise KnowledgeError(f"pack {name!r} is version {pack.head.version}, not {version}.")
         chosen.append(pack)
-    return Rulebook(chosen)
+    return Rulebook(chosen, code_maps)
+
+
+def _put_in_place(
+    found: dict[str, tuple[Path, str | None]], edited: Sequence[Path]
+) -> frozenset[str]:
+    """Let edited copies stand where the originals were found; returns their ids."""
+    modules: dict[str, Path] = {}
+    tried: set[str] = set()
+    for folder in edited:
+        name = read_head(folder).id
+        if name in tried:
+            raise KnowledgeError(
+                f"the pack id {name!r} stands in two edited folders.", where=str(folder)
+            )
+        tried.add(name)
+        module = found[name][1] if name in found else None
+        found[name] = (folder, module)
+        if module is not None:
+            modules[module] = folder
+    lay_over(modules)
+    return frozenset(tried)
 
 
 def find_packs(folders: Iterable[Path] = ()) -> dict[str, tuple[Path, str | None]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from rules.code_files import (
     Unresolved,
 )
 from rules.code_folders import read_code_files
+from rules.code_maps import CodeMap, with_local_codes
 from rules.code_tables import CodeTables
 from rules.naming import Found, NameFinder, TextFinder, fold
 from rules.units import Units
@@ -29,6 +30,7 @@ class Vocabulary:
         self.content = content
         self.ingredients = content.ingredients
         self.measures: Mapping[str, MeasureEntry] = content.measures
+        self.local_codes_used: Mapping[str, int] = {}
         self._titles = _titles_of(content)
         self._units = Units(content)
         self.unit_of = self._units.unit_of
@@ -148,13 +150,22 @@ class Vocabulary:
         return None
 
 
-def load_vocabulary(folders: Iterable[Path]) -> Vocabulary:
-    """Load and merge the ``codes`` folders of the active packs.
+def load_vocabulary(folders: Iterable[Path], code_maps: Sequence[CodeMap] = ()) -> Vocabulary:
+    """Load and merge the ``codes`` folders of the active packs, with a hospital's own codes.
 
     Raises:
-        KnowledgeError: a list is malformed, names something unknown, or collides with another.
+        KnowledgeError: a list is malformed, names something unknown, or collides with another; or a code map
+            cannot be used.
     """
-    return Vocabulary(*read_code_files(folders))
+    content, places = read_code_files(folders)
+    if not code_maps:
+        return Vocabulary(content, places)
+    packs = len(content.code_lists)
+    content, used = with_local_codes(content, code_maps)
+    added = enumerate(content.code_lists[packs:], start=packs)
+    made = Vocabulary(content, places | {place: listed.source for place, listed in added})
+    made.local_codes_used = used
+    return made
 
 
 def _by_folded(names: Mapping[str, Iterable[str]]) -> dict[str, str]:

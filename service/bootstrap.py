@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from rules.engine import Engine
-from rules.rulebook import Rulebook, load_rulebook
+from rules.rulebook import Rulebook
 from service.alerts.keyring import new_keyring
 from service.cds_hooks.discovery import prefetch_templates
 from service.installation import refuse_clashes
 from service.parts import Parts, warm_up
 from service.settings import Settings, SettingsRefused
+from service.site_knowledge import site_rulebook
 
 if TYPE_CHECKING:
     from service.alerts.record import Record
@@ -81,7 +82,7 @@ def check(settings: Settings) -> None:
 
 def build_engine(settings: Settings, *, rulebook: Rulebook | None = None) -> Engine:
     """The engine for the packs in force; an unknown band profile is refused here, not at the first patient."""
-    book = rulebook or load_rulebook(settings.packs, settings.pack_dirs)
+    book = rulebook or site_rulebook(settings)
     known = sorted({name for parameter in book.parameters.values() for name in parameter.profiles})
     if known and settings.profile not in known:
         raise SettingsRefused(

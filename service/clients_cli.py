@@ -151,10 +151,10 @@ def tell_reach(name: str, folder: Path) -> bool:
     Raises:
         ProfileRefused, KnowledgeError: profiles or packs cannot be used.
     """
-    from rules.rulebook import load_rulebook
     from service.cds_hooks.clients import ClientRegistry
     from service.cds_hooks.coverage import silent_rules, unsent_sources
     from service.settings import Settings
+    from service.site_knowledge import site_rulebook
 
     with _plainly():
         registry = ClientRegistry.load(folder)
@@ -164,7 +164,7 @@ def tell_reach(name: str, folder: Path) -> bool:
         typer.echo(f"there is no client {name!r}; known: {known}", err=True)
         return False
     settings = Settings.read()
-    rulebook = load_rulebook(settings.packs, settings.pack_dirs)
+    rulebook = site_rulebook(settings)
     silent = silent_rules(profile, rulebook)
     typer.echo(
         f"{name}: {len(rulebook.cards) - len(silent)} of {len(rulebook.cards)} rules can speak"

@@ -109,11 +109,11 @@ def _settings() -> Iterator[Finding]:
 
 
 def _knowledge() -> Iterator[Finding]:
-    from rules.rulebook import load_rulebook
     from service.settings import Settings
+    from service.site_knowledge import site_rulebook
 
     settings = Settings.read()
-    book = load_rulebook(settings.packs, settings.pack_dirs)
+    book = site_rulebook(settings)
     today = datetime.now(UTC).date()
     for pack in book.packs:
         name = f"pack {pack.head.id} {pack.head.version}, {len(pack.rules)} rules"

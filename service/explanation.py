@@ -70,6 +70,7 @@ class Explainer:
                 "engine": provenance.engine,
                 "software": provenance.software,
                 "packs": provenance.packs,
+                **({"local_codes": provenance.local_codes} if provenance.local_codes else {}),
             },
         }
 

@@ -304,11 +304,11 @@ def replay(
 
 def _engine_of_today() -> Engine:
     from rules.engine import Engine
-    from rules.rulebook import load_rulebook
     from service.settings import Settings
+    from service.site_knowledge import site_rulebook
 
     settings = Settings.read()
-    return Engine(load_rulebook(settings.packs, settings.pack_dirs), "compiled")
+    return Engine(site_rulebook(settings), "compiled")
 
 
 def _note(

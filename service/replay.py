@@ -99,6 +99,7 @@ def _in_own_process(
         history=evidence.history,
         quiet=evidence.quiet,
         asked=evidence.asked,
+        local_codes=provenance.get("local_codes", {}),
     )
     done = subprocess.run(
         [sys.executable, "-m", "service.replay_room"],

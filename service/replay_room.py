@@ -29,6 +29,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[HistoryEntry, ...] | None = ()
     quiet: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
+    local_codes: dict[str, str] = {}
 
 
 def evaluate(task: Task) -> bytes:
@@ -50,7 +51,10 @@ def evaluate(task: Task) -> bytes:
     )  # fmt: skip
     engine.close()
     # Within one major version the same knowledge gives the same answer: which release said it stands apart.
-    provenance = msgspec.structs.replace(answer.provenance, software=task.software)
+    # So does by which local codes the record was read: a replay begins with the facts.
+    provenance = msgspec.structs.replace(
+        answer.provenance, software=task.software, local_codes=task.local_codes
+    )
     return canonical_answer(msgspec.structs.replace(answer, provenance=provenance))
 
 

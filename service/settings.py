@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     pack_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="Folders with further packs, comma-separated."
     )
+    code_maps: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="Files with the hospital's own codes (FHIR ConceptMap, JSON), comma-separated.",
+    )
     engine: Literal["durable", "compiled"] = Field(
         default="durable",
         description="Who matches: durable_rules, or Python generated from the same rules.",
@@ -184,7 +188,9 @@ class Settings(BaseSettings):
         default="info", description="Least severe event that is logged."
     )
 
-    @field_validator("packs", "pack_dirs", "second_factor", "shift_starts", mode="before")
+    @field_validator(
+        "packs", "pack_dirs", "code_maps", "second_factor", "shift_starts", mode="before"
+    )
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
         if isinstance(value, str):

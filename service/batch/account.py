@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import orjson
 
 from rules.engine import software_version
+from rules.rulebook import Rulebook
 from service.batch.inputs import Inputs
 from service.batch.values import Options, Reject, ScanReport, ShardReport
 
@@ -33,7 +34,7 @@ class Account:
         shards: Iterable[ShardReport],
         *,
         unread: Mapping[str, str],
-        knowledge: Mapping[str, str],
+        rulebook: Rulebook,
     ) -> Account:
         """Everything there is to say about a run."""
         scans, shards = list(scans), list(shards)
@@ -52,7 +53,8 @@ class Account:
             "profile": options.profile,
             "verbosity": options.verbosity,
             "zone": options.zone,
-            "knowledge": dict(sorted(knowledge.items())),
+            "knowledge": dict(sorted(rulebook.digests.items())),
+            **({"code_maps": list(_local_codes(rulebook))} if rulebook.code_maps else {}),
             "patients": {
                 "in": patients,
                 "reviewed": reviewed,
@@ -96,6 +98,20 @@ class Account:
             },
             option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
         )
+
+
+def _local_codes(rulebook: Rulebook) -> Iterator[dict[str, Any]]:
+    """What became of the entries of each local code map."""
+    for one in sorted(rulebook.code_maps, key=lambda one: one.name):
+        used = rulebook.vocabulary.local_codes_used[one.name]
+        yield {
+            "map": one.name,
+            "version": one.version,
+            "digest": one.digest,
+            "used": used,
+            "of_no_concern": len(one.entries) - used,
+            "not_usable": dict(one.unused),
+        }
 
 
 def _placed(

@@ -77,6 +77,12 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
             help="Also review with the packs of this folder, and tell what differs.",
         ),
     ] = None,
+    code_map: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="The hospital's own codes (FHIR ConceptMap); may be repeated."
+        ),
+    ] = None,
     client: Annotated[
         str | None,
         typer.Option(
@@ -114,6 +120,7 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
         packs=settings.packs,
         pack_dirs=tuple(str(one) for one in settings.pack_dirs),
         sieve=sieve,
+        code_maps=tuple(str(one.resolve()) for one in code_map or settings.code_maps),
     )
     progress = Progress(quiet=quiet)
     try:
@@ -132,11 +139,14 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
     if compare_run is not None:
         _tell_changes(compare_run, out)
     if compare is not None:
-        import msgspec
+        from service.batch.what_if import review_apart, with_packs
 
-        changed = msgspec.structs.replace(_with_packs(options, compare), noted=False)
-        Run(out / WHAT_IF, workers=workers, progress=progress).review(
-            _given(paths, out, resume=True), changed
+        review_apart(
+            _given(paths, out, resume=True),
+            out / WHAT_IF,
+            with_packs(options, compare),
+            workers=workers,
+            quiet=quiet,
         )
         _tell_changes(out, out / WHAT_IF, out / WHAT_IF)
     shutil.rmtree(out / STDIN, ignore_errors=True)
@@ -204,23 +214,6 @@ def _tell_changes(before: Path, after: Path, into: Path | None = None) -> None:
     target = (into or after) / "changes.ndjson"
     for line in told(write_difference(before, after, target)):
         typer.echo(line)
-
-
-def _with_packs(options: Options, folder: Path) -> Options:
-    """The options with the packs of a folder in force: they replace bundled ones of the same id, or are added."""
-    import msgspec
-
-    from rules.pack_folder import read_head
-    from rules.rulebook import load_rulebook
-
-    found = sorted({path.parent for path in folder.glob("**/pack.toml")})
-    if not found:
-        raise RequestError(f"{folder} holds no pack (a folder with pack.toml).")
-    names = [read_head(one).id for one in found]
-    pack_dirs = tuple(sorted({str(one.parent.resolve()) for one in found}))
-    known = [pack.head.id for pack in load_rulebook(options.packs).packs]
-    packs = tuple(dict.fromkeys([*known, *names]))
-    return msgspec.structs.replace(options, packs=packs, pack_dirs=(*options.pack_dirs, *pack_dirs))
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -108,7 +108,7 @@ class Run:
                 [
                     options,
                     inputs.sources,
-                    rulebook_of(options).digests,
+                    rulebook_of(options).digest,
                     plan.shards,
                 ]
             )
@@ -192,7 +192,7 @@ class Run:
             scans,
             shards,
             unread=delivery.unread,
-            knowledge=rulebook_of(plan.options).digests,
+            rulebook=rulebook_of(plan.options),
         )
         parts = [reviewed_file(self.work, shard) for shard in range(plan.shards)]
 

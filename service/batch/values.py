@@ -30,7 +30,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides the output of a run, apart from its inputs.
 
     ``as_of`` is ISO 8601 with zone. ``client`` names whose settings count, ``quiet`` its rules that are not
-    live. With ``noted`` the workers write down what the record needs. ``code_maps`` are files (ConceptMap).
+    live. With ``noted`` the workers write down what the record needs. ``code_maps`` are files (ConceptMap),
+    ``edited`` folders of packs that take the place of those with the same id.
     """
 
     as_of: str
@@ -46,6 +47,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     quiet: tuple[str, ...] = ()
     noted: bool = False
     code_maps: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()
 
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from service.batch.shards import Record, ShardReader, ShardWriter
 from service.batch.values import Options, ScanReport, ShardReport, Task
 from service.bootstrap import build_engine
 from service.settings import Settings
+from service.site_knowledge import read_code_maps
 
 WATCHED: Final = "watched"
 
@@ -137,13 +138,23 @@ def settings_for(options: Options) -> Settings:
 
 def rulebook_of(options: Options) -> Rulebook:
     """The knowledge that these options name."""
-    return rulebook_for(options.packs, options.pack_dirs)
+    return _rulebook(options.packs, options.pack_dirs, options.code_maps, options.edited)
 
 
 @lru_cache(maxsize=2)
-def rulebook_for(packs: tuple[str, ...] | None, pack_dirs: tuple[str, ...]) -> Rulebook:
+def _rulebook(
+    packs: tuple[str, ...] | None,
+    pack_dirs: tuple[str, ...],
+    code_maps: tuple[str, ...],
+    edited: tuple[str, ...],
+) -> Rulebook:
     """The knowledge in force; opened once for all steps of a run in one process."""
-    return load_rulebook(packs, tuple(Path(one) for one in pack_dirs))
+    return load_rulebook(
+        packs,
+        tuple(map(Path, pack_dirs)),
+        code_maps=read_code_maps(tuple(map(Path, code_maps))),
+        edited=tuple(map(Path, edited)),
+    )
 
 
 def _settle() -> None:

@@ -1,0 +1,45 @@
+"""The knowledge of this installation: the packs in force, and the hospital's own codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rules.errors import KnowledgeError
+from rules.rulebook import Rulebook, load_rulebook
+
+if TYPE_CHECKING:
+    from rules.code_maps import CodeMap
+    from service.settings import Settings
+
+_LARGEST = 64 << 20
+
+
+def site_rulebook(settings: Settings) -> Rulebook:
+    """What the settings name, opened and checked; raises KnowledgeError."""
+    return load_rulebook(
+        settings.packs, settings.pack_dirs, code_maps=read_code_maps(settings.code_maps)
+    )
+
+
+def read_code_maps(files: Sequence[Path]) -> tuple[CodeMap, ...]:
+    """The local code maps of these files (FHIR ConceptMap, JSON); each is known by the name of its file.
+
+    Raises:
+        KnowledgeError: a file cannot be read, or is no map that can be used.
+    """
+    if not files:
+        return ()
+    from fhir_adapter.concept_map import read_concept_map
+
+    read: list[CodeMap] = []
+    for file in files:
+        try:
+            if file.stat().st_size > _LARGEST:
+                raise KnowledgeError("is larger than any code map may be.", where=str(file))
+            data = file.read_bytes()
+        except OSError as error:
+            raise KnowledgeError(f"cannot be read ({error.strerror}).", where=str(file)) from None
+        read.append(read_concept_map(data, file.name.removesuffix(".json")))
+    return tuple(read)
