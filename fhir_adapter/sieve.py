@@ -4,20 +4,25 @@ Nothing is skipped that the exact way (parse, then ``Relevance``) would keep; a 
 
 - Of medications, conditions, procedures and orders one element decides. Where it stands plainly in the line it
   is cut out and decided once for all its repetitions; a line where it does not is parsed.
-- Results are searched for the codes of the active packs, 16 MB at a time (google-re2, the extra ``batch``).
+- Results and goals are searched for the codes of the active packs, a buffer at a time (see needles.py).
   What could be a gap is found as well: a result known only by its name, written in whatever way.
 - A line that writes a plain character as an escape, or holds a type that does not belong there, is parsed.
 
-Without google-re2 every line of results is parsed.
+Without a library to search with, every line of results is parsed, and every other line looked at more closely.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from io import BytesIO
+from typing import Final, NamedTuple
+
+import orjson
 
 from fhir_adapter.elements import Resource
+from fhir_adapter.ndjson import count_lines
+from fhir_adapter.needles import Library, Search, libraries, searching
 from fhir_adapter.relevance import MEDICATION_RECORDS, ORDERS, Relevance
 from rules.naming import fold
 from rules.vocabulary import Vocabulary
@@ -44,10 +49,18 @@ _PRODUCT: Final = re.compile(
 )
 _CODE: Final = re.compile(rb'"(code)"\s*:\s*(' + _CONCEPT + rb")")
 _ANY_CODE: Final = re.compile(rb'"code"\s*:\s*[^"\s]')
+_TEXT_OR_DISPLAY: Final = re.compile(rb'"(?:text|display)"\s*:\s*("(?:[^"\\]|\\.)*")')
+_CONTAINER: Final = re.compile(rb'"resourceType"\s*:\s*"(?:Bundle|Parameters)"')
+# A line with a backslash or a letter beyond ASCII: it may spell a name in a way that no expression lists.
+_ODD: Final = rb"(?m:[\\\x80-\xff][^\n]*$)"
 _BY_CODE: Final = ORDERS | {"Condition", "Procedure"}
+_BY_NEEDLES: Final = frozenset({"Observation", "Goal"})
 _ALL: Final = frozenset({"Patient", "NutritionIntake"})
 _PLAIN_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _STRUCTURES: Final = ("Bundle", "Parameters", "Medication")
+_AFTER: Final = b'"subject"'  # stands behind the deciding element in what most servers write
+_MOST_DULL: Final = 65_536
+_MOST_REMEMBERED: Final = 65_536
 
 
 class Sifted(NamedTuple):
@@ -58,109 +71,166 @@ class Sifted(NamedTuple):
     certain: bool
 
 
+class _Element(NamedTuple):
+    """The one element that decides for a type, and how its line begins to speak of it."""
+
+    begins: bytes
+    pattern: re.Pattern[bytes]
+    again: bytes  # in the rest of the line, it would be a second one
+
+
+_BY_PRODUCT: Final = _Element(b'"medication', _PRODUCT, b'"medication')
+_BY_ITS_CODE: Final = _Element(b'"code":{', _CODE, b'"code"')
+
+
 class Sieve:
-    """Sifts lines for one vocabulary; ``quick`` false means that every line is parsed."""
+    """Sifts lines for one vocabulary.
+
+    ``quick`` false means that every line is parsed; ``library`` is the fastest there is, unless another is named.
+    """
 
     def __init__(
-        self, vocabulary: Vocabulary, medications: Mapping[str, Resource], *, quick: bool = True
+        self,
+        vocabulary: Vocabulary,
+        medications: Mapping[str, Resource],
+        *,
+        quick: bool = True,
+        library: Library | None = None,
     ) -> None:
         self._relevance = Relevance(vocabulary, medications)
         self.reads = self._relevance.reads
         self.concerns = self._relevance.concerns
         self._vocabulary = vocabulary
         self._quick = quick
-        self._needles: dict[str, Any] = {}
-        self._codes: frozenset[bytes] = frozenset()
+        self._library: Library = libraries()[0] if library is None else library
+        self._searches: dict[tuple[str, str], Search] = {}
+        self._dull: dict[str, set[bytes]] = {}
+        self._named: dict[bytes, bool] = {}
+        self._codes = self._result_codes()
 
     def sift(self, data: bytes, kind: str) -> Iterator[Sifted]:
         """Lines of ``data`` that may matter; ``kind`` is the type of its resources, empty when mixed."""
         if not self._quick or not kind:
             yield from _every(data, certain=False)
         elif kind in _ALL:
+            plain = b'"' + kind.encode() + b'"'
             for one in _every(data, certain=True):
-                yield one._replace(certain=b'"' + kind.encode() + b'"' in one.line)
+                yield one if plain in one.line else one._replace(certain=False)
         elif kind in MEDICATION_RECORDS:
-            yield from self._by_element(data, kind, _PRODUCT, _one_product)
+            yield from self._by_element(data, kind, _BY_PRODUCT)
         elif kind in _BY_CODE:
-            yield from self._by_element(data, kind, _CODE, _one_code)
-        elif kind == "Goal":
+            yield from self._by_element(data, kind, _BY_ITS_CODE)
+        elif self._library == "none" or (kind in _BY_NEEDLES and self._codes is None):
             yield from _every(data, certain=False)
-        else:
+        elif kind in _BY_NEEDLES:
             yield from self._by_needles(data, kind)
-
-    def _by_element(
-        self, data: bytes, kind: str, element: re.Pattern[bytes], alone: Callable[[bytes], bool]
-    ) -> Iterator[Sifted]:
-        """Lines by the one element that decides; what does not hold it plainly is parsed."""
-        concerns = self._relevance.concerns_element
-        named = re.compile(rb'"resourceType"\s*:\s*"' + kind.encode() + rb'"')
-        for number, line in enumerate(data.split(b"\n")):
-            if not line or line.isspace():
-                continue
-            found = element.search(line)
-            if (
-                found is None
-                or not alone(line)
-                or b"\\u00" in line
-                or line.count(b'"resourceType"') != 1
-                or named.search(line) is None
-            ):
+        else:
+            for number, line in self._lines_found(data, kind, "other").items():
                 yield Sifted(number, line, certain=False)
+
+    def _by_element(self, data: bytes, kind: str, element: _Element) -> Iterator[Sifted]:
+        """Lines by the one element that decides; what does not hold it plainly is parsed.
+
+        What stands between its beginning and the subject, and was found dull once, is dull again, provided that
+        the line is of this type and holds neither an escape, nor a second resource, nor a second such element.
+        """
+        concerns = self._relevance.concerns_element
+        begins, pattern, again = element
+        opening = b'{"resourceType":"' + kind.encode() + b'"'
+        strange: Collection[int] = frozenset()
+        dull: set[bytes] = set()
+        if self._library != "none":
+            strange = self._lines_found(data, kind, "twice", "escaped", "spaced")
+            dull = self._dull.setdefault(kind, dull)
+        for number, line in enumerate(BytesIO(data)):
+            start = line.find(begins)
+            end = line.find(_AFTER, start)
+            if (
+                line[start:end] in dull
+                and line.startswith(opening)
+                and line.find(again, end) < 0
+                and number not in strange
+            ):
+                continue
+            if line.isspace():
+                continue
+            found = pattern.search(line)
+            if found is None or not _plain(line, kind, element):
+                yield Sifted(number, line.removesuffix(b"\n"), certain=False)
             elif concerns(kind, found[1].decode(), found[2]):
-                yield Sifted(number, line, certain=True)
+                yield Sifted(number, line.removesuffix(b"\n"), certain=True)
+            elif found.start() == start and found.end() <= end and len(dull) < _MOST_DULL:
+                dull.add(line[start:end])
 
     def _by_needles(self, data: bytes, kind: str) -> Iterator[Sifted]:
-        """Lines by the codes in them, in one pass over the whole buffer."""
-        needles = self._needles_for(kind)
-        if needles is None:
-            yield from _every(data, certain=False)
-            return
-        number = place = 0
-        while (found := needles.search(data, place)) is not None:
-            start = data.rfind(b"\n", place, found.start()) + 1 or place
-            end = data.find(b"\n", found.start())
-            end = len(data) if end < 0 else end
-            number += data.count(b"\n", place, start)
-            line = data[start:end]
-            yield Sifted(number, line, certain=found.group(0).rpartition(b'"')[2] in self._codes)
-            number += 1
-            place = end + 1
-            if place >= len(data):
-                return
+        """Lines by the codes and names in them, searched for in the whole buffer."""
+        if self._library == "re2":  # one pass for everything is cheaper than two
+            other = self._lines_found(data, kind, "any")
+            coded = {n: line for n, line in other.items() if self._lines_found(line, kind, "coded")}
+        else:
+            coded = self._lines_found(data, kind, "coded")
+            other = self._lines_found(data, kind, "other")
+        for number, line in sorted((coded | other).items()):
+            certain = number in coded and _CONTAINER.search(line) is None and kind == "Observation"
+            if certain or number in coded or self._could_matter(line, kind):
+                yield Sifted(number, line, certain)
 
-    def _needles_for(self, kind: str) -> Any:
-        if kind not in self._needles:
-            self._needles[kind] = self._compile(kind)
-        return self._needles[kind]
+    def _could_matter(self, line: bytes, kind: str) -> bool:
+        """Whether there is more to a line than letters that need a closer look."""
+        if self._lines_found(line, kind, "named", "escaped"):
+            return True
+        return any(map(self._names_a_result, _TEXT_OR_DISPLAY.findall(line)))
 
-    def _compile(self, kind: str) -> Any:
-        """The search for one type; None where it cannot be searched for safely."""
-        try:
-            import re2  # type: ignore[import-untyped]
-        except ImportError:
-            return None
-        types = [one for one in (*self._relevance.kinds, *_STRUCTURES) if one != kind]
-        parts = [rb'"resourceType"\s*:\s*"(?:' + "|".join(sorted(types)).encode() + rb')"']
+    def _names_a_result(self, spelt: bytes) -> bool:
+        """Whether a text, as JSON, is the name of a result; texts repeat endlessly."""
+        known = self._named.get(spelt)
+        if known is None:
+            try:
+                known = bool(self._vocabulary.result_named(orjson.loads(spelt)))
+            except orjson.JSONDecodeError:
+                known = True  # the line is no JSON; whoever parses it says so
+            if len(self._named) >= _MOST_REMEMBERED:
+                self._named.clear()
+            self._named[spelt] = known
+        return known
+
+    def _lines_found(self, data: bytes, kind: str, *names: str) -> dict[int, bytes]:
+        """Lines by number in which one of these searches finds anything."""
+        places: list[int] = []
+        for name in names:
+            search = self._searches.get((kind, name))
+            if search is None:
+                search = self._searches[kind, name] = self._searching(kind, name)
+            places += search(data)
+        return lines_at(data, sorted(places)) if places else {}
+
+    def _searching(self, kind: str, name: str) -> Search:
+        coded = [rb'"code"\s*:\s*"(?:' + b"|".join(self._codes or ()) + b")"]
+        named = [*_other_types(kind, self._relevance.kinds), *self._names(kind)]
+        other = [*named, *([_ODD] if kind in _BY_NEEDLES else [])]
+        expressions = {
+            "twice": [rb'"resourceType"[^\n]*"resourceType"'],
+            "escaped": [_ESCAPED_ASCII],
+            "spaced": [rb'"code"(?:[^:]|:[^"{])'] if kind in _BY_CODE else [],
+            "coded": coded,
+            "named": named,
+            "other": other,
+            "any": [*coded, *other],
+        }
+        return searching(self._library, expressions[name])
+
+    def _names(self, kind: str) -> list[bytes]:
+        """How a result of any code may be written plainly, and how the habits of eating are."""
+        if kind not in _BY_NEEDLES:
+            return []
+        expressions = [rb'"code"\s*:\s*"[\s\\\x80-\xff]']
         if kind == "Observation":
-            codes = self._result_codes()
-            if codes is None:
-                return None
-            self._codes = frozenset(one.encode() for one in codes)
-            listed = "|".join(re.escape(one) for one in sorted(codes, key=len, reverse=True))
-            parts += [
-                _ESCAPED_ASCII,
-                rb'"code"\s*:\s*"(?:[\s\\\x80-\xff]|' + listed.encode() + rb")",
-                _named(
-                    one for names in self._vocabulary.content.result_names.values() for one in names
-                ),
-                rb"(?i:social-history)",
-            ]
-        options = re2.Options()
-        options.encoding = re2.Options.Encoding.LATIN1
-        options.max_mem = 64 << 20
-        return re2.compile(b"|".join(parts), options)
+            expressions += [rb"(?i:social-history)"]
+            for names in self._vocabulary.content.result_names.values():
+                expressions += map(_spelt, names)
+        return expressions
 
-    def _result_codes(self) -> set[str] | None:
+    def _result_codes(self) -> list[bytes] | None:
         """Every code of a result; None when one is not plain, or codes stand for all that begin like them."""
         codes: set[str] = set()
         for listed in self._vocabulary.content.code_lists:
@@ -168,39 +238,57 @@ class Sieve:
                 if listed.by_prefix:
                     return None
                 codes.update(listed.codes)
-        return codes if all(_PLAIN_CODE.fullmatch(one) for one in codes) else None
+        if not codes or not all(map(_PLAIN_CODE.fullmatch, codes)):
+            return None
+        return [re.escape(one).encode() for one in sorted(codes)]
 
 
-# What folding may take for a plain letter, or leave out: bytes beyond ASCII, escapes, blanks.
-_ODD: Final = rb"(?:[\x80-\xff\s]|\\u[0-9a-fA-F]{4}|\\.)*"
+def _other_types(kind: str, read: Iterable[str]) -> list[bytes]:
+    """What gives away a line that is not of the type of its file."""
+    types = sorted({*read, *_STRUCTURES} - {kind})
+    return [rb'"resourceType"\s*:\s*"(?:' + "|".join(types).encode() + rb')"']
 
 
-def _named(names: Iterable[str]) -> bytes:
-    """A pattern for every text that folds to one of the names, and few others.
+def _spelt(name: str) -> bytes:
+    """An expression for every plain text that folds to a name: any case, more blanks.
 
-    Folding replaces, expands and drops letters beyond ASCII only; so the plain letters of such a text are
-    letters of the name in their order, and whatever else it holds is odd.
+    A text may go on after two blanks: folding cuts what is very long, and then drops blanks at the end.
     """
-    spelt = [
-        _ODD
-        + b"".join(
-            re.escape(sign).encode() + b"?" + _ODD if sign.isascii() else _ODD
-            for sign in fold(name)
-        )
-        for name in sorted(names)
-    ]
-    return rb'"(?:text|display)"\s*:\s*"(?i:' + b"|".join(spelt) + rb')"'
+    words = [re.escape(word).encode() for word in fold(name).split(" ")]
+    return rb'(?i:"\s*' + rb"\s+".join(words) + rb'(?:\s?"|\s\s))'
+
+
+def lines_at(data: bytes, places: Iterable[int]) -> dict[int, bytes]:
+    """The lines that hold these places (in ascending order), by their number from 0."""
+    found: dict[int, bytes] = {}
+    number = start = 0
+    end = -1
+    for place in places:
+        if place <= end:
+            continue
+        before = data.rfind(b"\n", start, place) + 1 or start
+        number += count_lines(data[start:before])
+        start, end = before, data.find(b"\n", place)
+        end = len(data) if end < 0 else end
+        found[number] = data[start:end]
+    return found
+
+
+def _plain(line: bytes, kind: str, element: _Element) -> bool:
+    """Whether the element that decides stands in the line once, and nothing in it may be read in two ways."""
+    if element.pattern is _CODE:
+        alone = len(_ANY_CODE.findall(line)) == 1
+    else:
+        alone = line.count(element.begins) == 1
+    return (
+        alone
+        and b"\\u00" not in line
+        and line.count(b'"resourceType"') == 1
+        and re.search(rb'"resourceType"\s*:\s*"' + kind.encode() + rb'"', line) is not None
+    )
 
 
 def _every(data: bytes, *, certain: bool) -> Iterator[Sifted]:
-    for number, line in enumerate(data.split(b"\n")):
-        if line and not line.isspace():
-            yield Sifted(number, line, certain)
-
-
-def _one_product(line: bytes) -> bool:
-    return line.count(b'"medication') == 1
-
-
-def _one_code(line: bytes) -> bool:
-    return len(_ANY_CODE.findall(line)) == 1
+    for number, line in enumerate(BytesIO(data)):
+        if not line.isspace():
+            yield Sifted(number, line.removesuffix(b"\n"), certain)
