@@ -63,7 +63,7 @@ class CountedInStore(Storage):
             connection.execute(
                 update(table).where(table.c.key == hashed).values(count=held + amount)
             )
-            return held + amount
+            return int(held) + amount
 
         return self._database().write(count)
 

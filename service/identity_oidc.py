@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import httpx2
 import msgspec
-from authlib.integrations.base_client.errors import OAuthError
+from authlib.common.errors import AuthlibBaseError  # type: ignore[import-untyped]
 from authlib.integrations.starlette_client import OAuth  # type: ignore[import-untyped]
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -87,7 +87,7 @@ class OpenIdClient:
         try:
             await self._learn()
             answer = await self._app.authorize_redirect(request, self.provider.redirect_uri, **more)
-        except (httpx2.HTTPError, OAuthError, ValueError) as error:
+        except (httpx2.HTTPError, AuthlibBaseError, ValueError) as error:
             raise Unavailable(
                 f"the OpenID provider does not answer ({type(error).__name__})"
             ) from None
@@ -121,7 +121,14 @@ class OpenIdClient:
             raise Unavailable(
                 f"the OpenID provider does not answer ({type(error).__name__})"
             ) from None
-        except (OAuthError, JoseError, httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        except (
+            AuthlibBaseError,
+            JoseError,
+            httpx2.HTTPError,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:
             # The words of these errors come from the provider's answer: the type alone is written down
             raise NotTrusted(f"oidc: {type(error).__name__}") from None
         claims = token.get("userinfo")
