@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,5 +48,22 @@ class ParquetRows:
 
     def _flush(self) -> None:
         if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            columns = [
+                (_lists if name in _LISTS else _texts)([row[name] for row in self._rows])
+                for name in self._schema.names
+            ]
+            self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
             self._rows = []
+
+
+# ``pa.array`` would do, but it imports pandas wherever that is installed, which takes longer than most runs.
+def _texts(values: Iterable[str]) -> Any:
+    builder = pa.lib.StringBuilder()
+    builder.append_values(list(values))
+    return builder.finish()
+
+
+def _lists(values: Sequence[Sequence[str]]) -> Any:
+    ends = array("i", [0, *accumulate(map(len, values))])
+    offsets = pa.Array.from_buffers(pa.int32(), len(ends), [None, pa.py_buffer(ends)])
+    return pa.ListArray.from_arrays(offsets, _texts(chain.from_iterable(values)))
