@@ -7,7 +7,7 @@ chain; the sealed head shows a cut tail; heads written elsewhere show a store th
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -238,3 +238,38 @@ def _seal(keyring: Keyring, head: Mapping[str, Any]) -> str:
         )
     except KeyringError:
         return ""
+
+
+def sealed_lines(
+    connection: Connection, keyring: Keyring, tenant: str, objects: Collection[str]
+) -> list[Row[Any]]:
+    """The lines about some objects whose seal is right and that continue the line before them.
+
+    A look at single lines: it says nothing about lines that were removed. ``verify`` proves the whole chain.
+    """
+    table = models.audit
+    rows = connection.execute(
+        select(table).where(table.c.tenant == tenant, table.c.object.in_(set(objects)))
+    ).all()
+    before = {
+        row.seq: row.mac
+        for row in connection.execute(
+            select(table.c.seq, table.c.mac).where(
+                table.c.tenant == tenant, table.c.seq.in_({row.seq - 1 for row in rows})
+            )
+        )
+    }
+    head = connection.execute(
+        select(models.audit_head).where(models.audit_head.c.tenant == tenant)
+    ).one_or_none()
+    if head is not None:
+        before[head.first_seq - 1] = head.first_prev
+    return [row for row in rows if before.get(row.seq - 1) == row.prev and _is_sealed(row, keyring)]
+
+
+def _is_sealed(row: Row[Any], keyring: Keyring) -> bool:
+    try:
+        sealed = keyring.audit_mac(row.key_id, _body(row._asdict()))
+    except KeyringError:
+        return False
+    return hmac.compare_digest(row.mac, sealed)

@@ -11,10 +11,15 @@ from rules.facts import Fact, Finding
 from rules.wording import Wording
 from service.cds_hooks.detail import DetailWriter, data_below
 from service.dashboard.casebook import Case, about_patient, case_of, reference_of
-from service.dashboard.reasons import reasons_for, snooze_choices
+from service.dashboard.deciding import colleagues
+from service.dashboard.history import change_since, past_decisions, sealed_events
+from service.dashboard.reasons import WAKES, longest_snooze, reasons_for, snooze_choices
+from service.dashboard.rule_tree import tree_of
+from service.dashboard.worklist_page import parts_shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import date
 
     from sqlalchemy import Row
     from starlette.responses import Response
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from rules.rulebook import Rulebook
     from service.alerts.store import Store
     from service.dashboard.desk import Desk, Visit
+    from service.dashboard.replaying import Outcome
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,22 +49,39 @@ class AlertPage:
         return self.render(visit, visit.path["number"])
 
     def render(
-        self, visit: Visit, number: int, *, problem: str = "", status: int = 200
+        self,
+        visit: Visit,
+        number: int,
+        *,
+        problem: str = "",
+        status: int = 200,
+        replayed: Outcome | None = None,
     ) -> Response:
-        """The page, with what went wrong on top if something did."""
+        """The page, with what went wrong on top if something did, and a replay if one was asked for."""
         store = self._desk.record.store()
         tenant = visit.who.tenant
         row = store.alert(tenant, number)
         book = self._desk.parts.engine.rulebook
         case = case_of(store, tenant, row.evaluation)
         self._desk.note(visit, "view", f"alert/{number}", patient=row.patient)
+        words, may_triage = Wording(book), visit.who.may("triage")
+        others = _others(store, tenant, row, visit)
         return visit.page(
-            "alert.html", status=status, problem=problem, alert=row, events=store.events(tenant, number),
-            occurrences=store.occurrences(tenant, number, 20), patient=reference_of(store, tenant, row.patient),
-            about=about_patient(case.facts) if case else "", may_triage=visit.who.may("triage"),
-            choices=reasons_for(book, row.rule), snoozes=snooze_choices(row.indicator, self._desk.record.options.snooze), gaps=case.gaps if case else (),
-            others=_others(store, tenant, row, visit), **_told(case, row, book),
+            "alert.html", status=status, problem=problem, alert=row, events=sealed_events(store, tenant, row),
+            patient=reference_of(store, tenant, row.patient), score=parts_shown(row), replayed=replayed,
+            about=about_patient(case.facts) if case else "", may_triage=may_triage, tree=tree_of(case, row, book),
+            choices=reasons_for(book, row.rule), gaps=case.gaps if case else (), wakes=WAKES,
+            snoozes=snooze_choices(row.indicator, self._desk.record.options.snooze), others=others,
+            longest=_last_day(row.indicator, self._desk, visit), title=book.vocabulary.title,
+            hidden_by_this=[one for one in others if one.suppressed_by == row.rule],
+            colleagues=colleagues(self._desk, tenant) if may_triage else [], past=past_decisions(store, tenant, row.rule, visit.now),
+            change=change_since(store, tenant, row, lambda fact: _said(words, fact)), **_told(case, row, book),
         )  # fmt: skip
+
+
+def _last_day(indicator: str, desk: Desk, visit: Visit) -> date:
+    """The last day to which an alert of this severity may be put off."""
+    return (visit.now + longest_snooze(indicator, desk.record.options.snooze)).date()
 
 
 def _others(store: Store, tenant: str, row: Row[Any], visit: Visit) -> list[Row[Any]]:

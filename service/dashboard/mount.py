@@ -15,6 +15,7 @@ from service.dashboard.exports import Exports
 from service.dashboard.gate import Gate
 from service.dashboard.live import Live
 from service.dashboard.patient_page import PatientPage
+from service.dashboard.replaying import Replaying
 from service.dashboard.rule_page import RulePage
 from service.dashboard.rules_page import RulesPage
 from service.dashboard.run_page import RunPage
@@ -40,7 +41,9 @@ def mount_dashboard(app: FastAPI, parts: Parts, record: Record) -> Desk:
     AccountsPage(desk)
     _offer_providers(desk, gate)
     WorklistPage(desk)
-    Triage(desk, AlertPage(desk))
+    alerts = AlertPage(desk)
+    Triage(desk, alerts)
+    Replaying(desk, alerts)
     PatientPage(desk)
     Exports(desk)
     RulesPage(desk)
