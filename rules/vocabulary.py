@@ -31,6 +31,7 @@ class Vocabulary:
         self.ingredients = content.ingredients
         self.measures: Mapping[str, MeasureEntry] = content.measures
         self.local_codes_used: Mapping[str, int] = {}
+        self.local_systems: frozenset[str] = frozenset()
         self._titles = _titles_of(content)
         self._units = Units(content)
         self.unit_of = self._units.unit_of
@@ -165,6 +166,7 @@ def load_vocabulary(folders: Iterable[Path], code_maps: Sequence[CodeMap] = ()) 
     added = enumerate(content.code_lists[packs:], start=packs)
     made = Vocabulary(content, places | {place: listed.source for place, listed in added})
     made.local_codes_used = used
+    made.local_systems = frozenset(entry.system for one in code_maps for entry in one.entries)
     return made
 
 

@@ -12,7 +12,7 @@ import orjson
 from rules.errors import RequestError
 
 RECOMMENDATIONS: Final = "recommendations.csv"
-_ORDER: Final = ("patient", "rule", "about")
+_TOLD: Final = ("evidence", "summary", "certainty", "missing")
 
 
 class Difference:
@@ -71,11 +71,7 @@ def _change(was: dict[str, str] | None, now: dict[str, str] | None) -> str:
         return "cleared"
     if was["indicator"] != now["indicator"]:
         return "severity"
-    return (
-        "changed"
-        if (was["evidence"], was["summary"]) != (now["evidence"], now["summary"])
-        else "same"
-    )
+    return "changed" if any(was[name] != now[name] for name in _TOLD) else "same"
 
 
 def _patients(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import msgspec
 import orjson
@@ -69,20 +70,31 @@ SERVICES: Final[Mapping[str, HookService]] = {
 
 
 def prefetch_templates(vocabulary: Vocabulary) -> dict[str, str]:
-    """Templates by key; laboratory searches name every LOINC code that the packs in force recognise."""
+    """Templates by key; laboratory searches name every LOINC code that the packs in force recognise.
+
+    So they do with a hospital's own codes: a server that stores these finds nothing by LOINC codes.
+    """
+    searched = {_LOINC, *vocabulary.local_systems}
     templates = {"patient": "Patient/{{context.patientId}}", **_SEARCHES}
     for key, source in SOURCES.items():
         codes = sorted(
-            code
+            (system != _LOINC, system, code)
             for measure, entry in vocabulary.measures.items()
             if entry.source == source
             for system, code in vocabulary.codes_of(measure)
-            if system == _LOINC
+            if system in searched
         )
         if codes:
-            listed = ",".join(f"{_LOINC}|{code}" for code in codes)
+            listed = ",".join(f"{system}|{_in_search(code)}" for _, system, code in codes)
             templates[key] = f"Observation?patient={{{{context.patientId}}}}&code={listed}"
     return {key: templates[key] for key in SOURCES if key in templates}
+
+
+def _in_search(code: str) -> str:
+    """A code inside a search (FHIR R4, "Search", 3.1.1.4.0.1): its own bars and commas are not the list's."""
+    for sign in "\\|,$":
+        code = code.replace(sign, "\\" + sign)
+    return quote(code, safe="")
 
 
 def discovery_document(vocabulary: Vocabulary, services: Mapping[str, HookService]) -> bytes:

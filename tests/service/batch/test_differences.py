@@ -1,15 +1,19 @@
 """What a nightly review, or an edit of the knowledge, changes: named by rule and patient."""
 
 import json
+import shutil
 from pathlib import Path
 
 from typer.testing import CliRunner
 
+from rules.errors import KnowledgeError
+from rules.rulebook import BUNDLED
 from service.batch.cli import app
 from service.batch.comparing import told, write_difference
 from service.batch.run import Run
 from tests.service.batch.people import AS_OF, lab, population, write_bundles
 from tests.service.batch.test_review import options, rows
+from tests.service.batch.test_store import on_warfarin
 
 PACK = """
 id = "house"
@@ -72,6 +76,77 @@ def test_what_if_tells_per_rule_for_whom_it_would_vanish(tmp_path):
         f"vitd-empiric-supplement vanishes for {len(retired)} (Patient/{retired[0]}" in done.output
     )
     assert not [row for row in rows(out / "what-if") if row["rule"] == "vitd-empiric-supplement"]
+
+
+EDITS = [
+    (
+        "parameters.yaml",
+        'value: {ng/mL: 12, nmol/L: 30}, cite: ross-2011, says: "below 12 ng/mL (30 nmol/L): at risk of deficiency"',
+        'value: {ng/mL: 8, nmol/L: 20}, cite: ross-2011, says: "tried: below 8 ng/mL"',
+    ),
+    (
+        "cards.yaml",
+        "for everybody, without a level.\n  indicator: [{is: info}]",
+        "for everybody, without a level.\n  indicator: [{is: warning}]",
+    ),
+]
+WORDS = ("return template.format(**names)", 'return template.format(**names) + " (tried)"')
+
+
+def edited_copy(folder, name, *edits):
+    """A copy of a bundled pack under another folder name, with some words of its files changed."""
+    copy = folder / f"my-{name}"
+    shutil.copytree(BUNDLED / name, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for file, old, new in edits:
+        text = (copy / file).read_text()
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+        (copy / file).write_text(text.replace(old, new))
+    return copy
+
+
+def compare(folder, out, packs):
+    return CliRunner().invoke(
+        app,
+        [str(folder), "--out", str(out), "--as-of", AS_OF, "--workers", "2", "--quiet", "--compare", str(packs)],
+    )  # fmt: skip
+
+
+def test_what_if_tells_what_an_edited_copy_of_a_bundled_pack_would_change(tmp_path):
+    people, shared = population(12)
+    folder = write_bundles(tmp_path / "in", people, shared)
+    edited_copy(tmp_path / "packs", "vitamin_d_status", *EDITS)
+    out = tmp_path / "out"
+    done = compare(folder, out, tmp_path / "packs")
+    assert done.exit_code == 0, (done.output, done.exception)
+    low = sorted(row["patient"] for row in rows(out) if row["rule"] == "vitd-deficiency-treat")
+    assert low
+    assert f"vitd-deficiency-treat vanishes for {len(low)} (Patient/{low[0]}" in done.output
+    assert "vitd-empiric-supplement changes its urgency for" in done.output
+    before, after = (
+        json.loads((one / "run.json").read_text())["knowledge"] for one in (out, out / "what-if")
+    )
+    assert {name for name in before if before[name] != after[name]} == {"vitamin-d-status"}
+
+
+def test_an_edit_of_code_counts_for_the_packs_that_import_it(tmp_path):
+    folder = write_bundles(tmp_path / "in", {"ada": on_warfarin(words="Vitamin K2 MK-7")}, [])
+    edited_copy(tmp_path / "packs", "core", ("words.py", *WORDS))
+    done = compare(folder, tmp_path / "out", tmp_path / "packs")
+    assert "says something else for 1 (Patient/ada)" in done.output
+
+
+def test_an_edit_that_cannot_be_used_is_told_and_the_review_stays(tmp_path):
+    people, shared = population(2)
+    folder = write_bundles(tmp_path / "in", people, shared)
+    edited_copy(
+        tmp_path / "packs",
+        "vitamin_d_status",
+        ("pack.toml", 'status = "draft"', 'status = "perhaps"'),
+    )
+    done = compare(folder, tmp_path / "out", tmp_path / "packs")
+    assert isinstance(done.exception, KnowledgeError)
+    assert "status" in str(done.exception)
+    assert (tmp_path / "out" / "run.json").is_file()
 
 
 def test_the_summary_needs_no_network_and_names_the_rules(tmp_path):
