@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Literal
 
+import orjson
+
 from fhir_adapter.elements import Resource, items, mapping, mappings, name_of
 from rules.assessment import Gap
 from rules.errors import EngineError
@@ -26,7 +28,7 @@ _PACKAGES: dict[str, str] = {
 _MOST = 5
 # A draft differs from call to call only in whom and when; the same draft is validated once.
 _VARYING = frozenset({"subject", "for", "authoredOn", "occurrencePeriod", "occurrenceDateTime"})
-_VALID_SHAPES: set[str] = set()
+_VALID_SHAPES: set[tuple[str, bytes]] = set()
 _MOST_SHAPES = 1000
 
 
@@ -114,9 +116,8 @@ def checked(resource: Resource, version: Version) -> Resource:
     Raises:
         EngineError: we built something that is no valid FHIR.
     """
-    shape = version + json.dumps(
-        {key: value for key, value in resource.items() if key not in _VARYING}, sort_keys=True
-    )
+    steady = {key: value for key, value in resource.items() if key not in _VARYING}
+    shape = (version, orjson.dumps(steady, option=orjson.OPT_SORT_KEYS))
     if shape in _VALID_SHAPES:
         return resource
     problems = problems_of(resource, version)

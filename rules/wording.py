@@ -152,11 +152,12 @@ class Wording:
         return self._rulebook.vocabulary.title(identifier)
 
     def _say_fact(self, fact: Fact) -> str:
-        for kind, (name, describe) in _FACTS.items():
-            if isinstance(fact, kind):
-                values = describe(fact, self)
-                return _UNSEEN.sub(" ", _fill_optional(self._facts[name], values))
-        raise KnowledgeError(f"no sentence for a fact of type {type(fact).__name__}.")
+        known = _FACTS.get(type(fact))
+        if known is None:
+            raise KnowledgeError(f"no sentence for a fact of type {type(fact).__name__}.")
+        name, describe = known
+        said = _fill_optional(self._facts[name], describe(fact, self))
+        return said if said.isprintable() else _UNSEEN.sub(" ", said)
 
 
 # Names of products come from a record: marks that nobody sees could turn the reading direction or steer a terminal.
@@ -176,14 +177,25 @@ def _parts(template: str) -> tuple[tuple[str, str, str], ...]:
 
 def _fill_optional(template: str, values: Mapping[str, str | None]) -> str:
     """``{field:before|after}`` prints nothing at all when the field is unknown."""
+    words: list[str] = []
+    for literal, field, before, after in _optional_parts(template):
+        words.append(literal)
+        value = values.get(field)
+        if value:
+            words += (before, value, after)
+    return "".join(words)
 
-    def words(match: re.Match[str]) -> str:
-        value = values.get(match.group(1))
-        if not value:
-            return ""
-        return f"{match.group(2) or ''}{value}{match.group(3) or ''}"
 
-    return _FACT_PART.sub(words, template)
+@lru_cache(maxsize=256)
+def _optional_parts(template: str) -> tuple[tuple[str, str, str, str], ...]:
+    """A template as (literal, field, before, after) in a row; the last literal has no field behind it."""
+    parts: list[tuple[str, str, str, str]] = []
+    end = 0
+    for match in _FACT_PART.finditer(template):
+        field, before, after = match.groups("")
+        parts.append((template[end : match.start()], field, before, after))
+        end = match.end()
+    return (*parts, (template[end:], "", "", ""))
 
 
 def _day(day: date | None) -> str | None:
