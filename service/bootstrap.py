@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from service.cds_hooks.fetching import Fetcher
     from service.cds_hooks.trust import Gatekeeper
     from service.rollout import ModeBoard
+    from service.silence_board import SilenceBoard
 
 NO_CLIENTS: Final = (
     "No client profiles: set DEKACARD_CLIENTS to their folder, or use --dev on this machine only."
@@ -57,6 +58,7 @@ def assemble(settings: Settings, *, clock: Callable[[], datetime] | None = None)
         gatekeeper=gatekeeper,
         recorder=record,
         modes=_modes(record),
+        silences=_silences(record),
         fetcher=fetcher,
     )
 
@@ -119,6 +121,14 @@ def _modes(record: Record | None) -> ModeBoard | None:
     memory = Path(record.options.spool) / "modes.json"
     memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return ModeBoard(lambda: record.database, memory)
+
+
+def _silences(record: Record | None) -> SilenceBoard | None:
+    if record is None:
+        return None
+    from service.silence_board import SilenceBoard
+
+    return SilenceBoard(lambda: record.database, Path(record.options.spool) / "silences.json")
 
 
 def _record(settings: Settings, clock: Callable[[], datetime]) -> Record | None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from service.cds_hooks.trust import Gatekeeper
     from service.review import Review
     from service.rollout import ModeBoard
+    from service.silence_board import Silence, SilenceBoard
     from service.settings import Settings
 
 Fetch = Callable[["HookCall", "Client", "Supply", float], Awaitable["Supply"]]
@@ -50,6 +51,7 @@ class Parts:
         gatekeeper: Gatekeeper | None = None,
         recorder: Recorder | None = None,
         modes: ModeBoard | None = None,
+        silences: SilenceBoard | None = None,
         fetcher: Fetcher | None = None,
     ) -> None:
         self.settings = settings
@@ -69,6 +71,7 @@ class Parts:
         self.shown = ShownCards(gatekeeper.jti_store, keyring) if gatekeeper else None
         self._developer = developer_client(settings)
         self._mode_board = modes
+        self._silence_board = silences
         self._learn(engine)
 
     @property
@@ -136,6 +139,19 @@ class Parts:
         """Read decided modes now, so that whoever has just changed one sees it; other workers follow in seconds."""
         if self._mode_board is not None:
             self._mode_board.renew()
+
+    def silences(self, tenant: str, patient: str, now: datetime) -> tuple[Silence, ...]:
+        """Silences in force for a patient of a client, as far as this worker knows."""
+        if self._silence_board is None:
+            return ()
+        return self._silence_board.of(
+            tenant, lambda: self._keyring.patient_key(tenant, patient), now
+        )
+
+    def renew_silences(self) -> None:
+        """Read silences now, as ``renew_modes`` does."""
+        if self._silence_board is not None:
+            self._silence_board.renew()
 
     def quiet(self, profile: ClientProfile) -> frozenset[str]:
         """Rules that must not silence a live one for this client, since nobody would see them instead."""

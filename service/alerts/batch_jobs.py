@@ -156,6 +156,6 @@ def _note(
 
 
 def _job(row: Row[Any]) -> Job:
-    told = dict(row._mapping)
-    told["options"] = msgspec.json.decode(told["options"] or "{}", type=JobOptions)
+    told = {name: row._mapping[name] for name in Job.__struct_fields__}
+    told["options"] = msgspec.json.decode(told["options"] or "{}")
     return msgspec.convert(told, Job)

@@ -20,6 +20,7 @@ from service.alerts.sightings import (
     not_evaluated,
     recommended,
 )
+from service.alerts.silences import count_held_back
 from service.alerts.tally import Tally
 from service.alerts.values import (
     AuditEntry,
@@ -101,7 +102,14 @@ class Intake:
             self._watch(line, answer, facts, patient, fired)
         keep_cards(self._connection, self._keyring, self._tally, line, patient, fired)
         self._tally.reviewed(call, fired, answer)
-        rules = ",".join(f"{one.rule}@{one.version}:{call.mode_of(one.rule)}" for one in fired)
+        unsaid = {(rule, about) for rule, about, _ in call.silenced}
+        rules = ",".join(
+            f"{one.rule}@{one.version}:"
+            + ("silenced" if (one.rule, one.about) in unsaid else call.mode_of(one.rule))
+            for one in fired
+        )
+        held = {number for _, _, number in call.silenced}
+        count_held_back(self._connection, call.tenant, held, micros(call.received))
         self._audit(call, patient, action="review", after=rules, reason=_knowledge(answer))
 
     def _watch(

@@ -22,7 +22,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     ``id`` is unique per call (a random UUID), ``tenant`` the client, ``patient`` the patient's id on the
     client's server. ``source`` says where it came from when that is not a hook (batch run and line); ``run``
-    is the batch run. ``mode`` is the client's mode, ``modes`` the rules that differ from it.
+    is the batch run. ``mode`` is the client's mode, ``modes`` the rules that differ from it; ``silenced`` names
+    what a silence kept from being shown: rule, subject, number of the silence.
     ``received`` is the instant on the service's clock (aware); ``elapsed_ms`` what the review took.
     """
 
@@ -39,6 +40,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     run: str = ""
     mode: Mode = "live"
     modes: dict[str, Mode] = {}
+    silenced: tuple[tuple[str, str, int], ...] = ()
     elapsed_ms: float | None = None
 
     def mode_of(self, rule: str) -> Mode:

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from rules.errors import RequestError
 from service.alerts import models
+from service.alerts.silences import shown_conditions
 
 View = Literal["todo", "all-open", "closed", "everything"]
 PAGE = 50
@@ -56,7 +57,7 @@ def page(connection: Connection, wanted: Filter, now: int) -> Page:
     size = max(1, min(wanted.size, LARGEST_PAGE))
     query = (
         select(table)
-        .where(*_conditions(wanted, now))
+        .where(*_conditions(wanted, now), *_unsilenced(connection, wanted, now))
         .order_by(table.c.priority.desc(), table.c.changed.desc(), table.c.id.desc())
         .limit(size + 1)
     )
@@ -98,7 +99,7 @@ def page_of_patients(connection: Connection, wanted: Filter, now: int) -> Patien
     priority, changed = func.max(table.c.priority), func.max(table.c.changed)
     query = (
         select(table.c.patient, func.count().label("total"), priority.label("priority"), changed.label("changed"))
-        .where(*_conditions(wanted, now))
+        .where(*_conditions(wanted, now), *_unsilenced(connection, wanted, now))
         .group_by(table.c.patient)
         .order_by(priority.desc(), changed.desc(), table.c.patient.desc())
         .limit(size + 1)
@@ -116,7 +117,7 @@ def page_of_patients(connection: Connection, wanted: Filter, now: int) -> Patien
     more, found = len(found) > size, found[:size]
     rows = connection.execute(
         select(table)
-        .where(*_conditions(wanted, now), table.c.patient.in_([one.patient for one in found]))
+        .where(*_conditions(wanted, now), *_unsilenced(connection, wanted, now), table.c.patient.in_([one.patient for one in found]))
         .order_by(table.c.priority.desc(), table.c.changed.desc(), table.c.id.desc())
         .limit(size * _EACH)
     ).all()
@@ -138,10 +139,15 @@ def count_open(connection: Connection, tenant: str, now: int) -> Mapping[str, in
     table = models.alert
     rows = connection.execute(
         select(table.c.indicator, func.count())
-        .where(*_conditions(Filter(tenant=tenant), now))
+        .where(*_conditions(Filter(tenant=tenant), now), *shown_conditions(connection, tenant, now))
         .group_by(table.c.indicator)
     )
     return {row[0]: row[1] for row in rows}
+
+
+def _unsilenced(connection: Connection, wanted: Filter, now: int) -> list[ColumnElement[bool]]:
+    """Silenced alerts stay out of the opening view only; every other view shows them."""
+    return shown_conditions(connection, wanted.tenant, now) if wanted.view == "todo" else []
 
 
 def _conditions(wanted: Filter, now: int) -> list[ColumnElement[bool]]:

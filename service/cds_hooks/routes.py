@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -19,12 +20,14 @@ from service.cds_hooks.contexts import HookCall, read_hook_call
 from service.cds_hooks.prefetch import Supply, supply_of
 from service.front_door import read_json
 from service.review import Case, Review, review
+from service.silence_board import held_back
 
 if TYPE_CHECKING:
     from service.alerts.values import Call, IssuedCard, Mode
     from service.cds_hooks.clients import Client
     from service.cds_hooks.discovery import HookService
     from service.parts import Parts
+    from service.silence_board import Silence
 
 JSON: Final = "application/json"
 _CONTENT_TYPES: Final = frozenset({"", JSON, "application/fhir+json", "application/json+fhir"})
@@ -98,6 +101,7 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
     _refuse_without_medications(call, supply)
     now = parts.clock()
     tenant = client.profile.id
+    silences = parts.silences(tenant, call.patient_id, now)
     history = (
         parts.recorder.history(tenant, call.patient_id, call.user_id, now) if parts.recorder else ()
     )
@@ -113,7 +117,8 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
         unread=supply.unread,
         history=history,
         user=call.user_id,
-        quiet=parts.quiet(client.profile),
+        # What is silenced must not silence another rule either
+        quiet=parts.quiet(client.profile) | {one.rule for one in silences if one.rule},
     )
     try:
         with parts.shelf.using() as engine:
@@ -131,14 +136,18 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
         raise
     name_card = parts.card_names(tenant, call.patient_id, call.hook_instance, service.id)
     repeats = _repeats(parts, call, client, done, now)
-    cards = parts.cards.write(done, parts.circumstances(call, client, done, name_card, repeats))
+    silenced = held_back(silences, done.assessment.recommendations)
+    unsaid = repeats | silenced.keys()
+    cards = parts.cards.write(done, parts.circumstances(call, client, done, name_card, unsaid))
     _remember_shown(parts, call, client, done, cards, now, started)
     if supply.late:
         cards.append(parts.cards.late(supply.late, name_card))
     parts.telemetry.reviewed(done, cards, parts.modes(client.profile), supply.late)
     if parts.recorder is not None:
         parts.recorder.record(
-            _record_of(call, client, service, now, started, parts.modes(client.profile)),
+            _record_of(
+                call, client, service, now, started, parts.modes(client.profile), silenced
+            ),
             done,
             cards,
             history=history,
@@ -146,7 +155,8 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
             may_speak=parts.may_speak(call.hook, case.verbosity),
             quiet=case.quiet,
         )
-    return Response(orjson.dumps(_response(parts, done, cards, client, repeats)), media_type=JSON)
+    answer = _response(parts, done, cards, client, repeats, silenced)
+    return Response(orjson.dumps(answer), media_type=JSON)
 
 
 async def _complete(
@@ -208,6 +218,7 @@ def _response(
     cards: list[IssuedCard],
     client: Client,
     repeats: frozenset[tuple[str, str]],
+    silenced: Mapping[tuple[str, str], Silence],
 ) -> dict[str, Any]:
     """The answer with what the cards leave out: every rule that spoke, every gap, mode and knowledge."""
     assessment = done.assessment
@@ -230,6 +241,7 @@ def _response(
     failures = [failure.rule for failure in assessment.failures]
     silent = [{"rule": one.rule, "reason": one.reason} for one in assessment.suppressed]
     silent += [{"rule": rule, "reason": "shown at order-select"} for rule, _ in sorted(repeats)]
+    silent += [{"rule": rule, "reason": by.words} for (rule, _), by in sorted(silenced.items())]
     lists = {"rules": fired, "suppressed": silent, "gaps": gaps, "failures": failures}
     report |= {name: value for name, value in lists.items() if value}
     return {"cards": [card.body for card in cards], "extension": {"org.dekacard.review": report}}
@@ -242,6 +254,7 @@ def _record_of(
     now: datetime,
     started: float,
     modes: Mapping[str, Mode],
+    silenced: Mapping[tuple[str, str], Silence] = MappingProxyType({}),
 ) -> Call:
     from service.alerts.values import Call
 
@@ -256,6 +269,7 @@ def _record_of(
         user=call.user_id,
         mode=client.profile.rules.mode,
         modes={rule: mode for rule, mode in modes.items() if mode != client.profile.rules.mode},
+        silenced=tuple((rule, about, by.id) for (rule, about), by in sorted(silenced.items())),
         elapsed_ms=round((time.perf_counter() - started) * 1000, 3),
     )
 

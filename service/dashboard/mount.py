@@ -22,6 +22,7 @@ from service.dashboard.run_page import RunPage
 from service.dashboard.runs_page import RunsPage
 from service.dashboard.runs_queue import RunQueue
 from service.dashboard.set_up import SetUp
+from service.dashboard.silences_page import SilencesPage
 from service.dashboard.triage import Triage
 from service.dashboard.worklist_page import WorklistPage
 
@@ -51,6 +52,7 @@ def mount_dashboard(app: FastAPI, parts: Parts, record: Record) -> Desk:
     queue = RunQueue(record, parts.settings, parts.clock)
     RunsPage(desk, queue)
     RunPage(desk, queue)
+    SilencesPage(desk)
     Live(desk)
     app.router.routes.extend(desk.routes)
     app.router.routes.append(

@@ -63,6 +63,8 @@ def progress_of(out: Path) -> Progress:
     try:
         plan = msgspec.json.decode((work / "plan.json").read_bytes(), type=Blueprint)
     except (OSError, msgspec.MsgspecError):
+        if (out / "run.json").is_file():
+            return Progress(step="writing the results", done=0, total=0, share=100)
         return Progress(step="looking at the input", done=0, total=0, share=0)
     names = {one.name for one in work.iterdir()}
     scanned = sum(scanned_file(work, task.number).name in names for task in plan.tasks)
