@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from service.cds_hooks.trust import Gatekeeper
     from service.review import Review
     from service.rollout import ModeBoard
-    from service.silence_board import Silence, SilenceBoard
     from service.settings import Settings
+    from service.silence_board import Silence, SilenceBoard
 
 Fetch = Callable[["HookCall", "Client", "Supply", float], Awaitable["Supply"]]
 
