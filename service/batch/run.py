@@ -8,20 +8,17 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from rules.errors import RequestError
-from service.batch import workshop
 from service.batch.account import Account
+from service.batch.crew import Crew
 from service.batch.inputs import Inputs, Source, find_inputs, tasks_of
 from service.batch.medications import read_shelf
 from service.batch.outputs import answers_in, write_outputs
@@ -36,7 +33,6 @@ from service.batch.workshop import (
     reviewed_file,
     rulebook_of,
     scanned_file,
-    with_workshop,
     write_whole,
 )
 from service.documents import TYPES_OF_SOURCE
@@ -47,7 +43,6 @@ if TYPE_CHECKING:
 WORK: Final = ".work"
 NOT_FETCHED: Final = "not fetched"
 _SHARD_BYTES: Final = 32 * 1024 * 1024
-_Report = TypeVar("_Report")
 
 
 class Run:
@@ -83,10 +78,11 @@ class Run:
             plan = self._plan(inputs, options, resume=resume)
             if self._handover is not None:
                 self._handover.prepare(self.work)
-            scans = self._scan(plan)
-            _refuse_changed(inputs.sources)
-            delivery = self._deliver(inputs, scans)
-            shards = self._review(plan)
+            with self._crew() as crew:
+                scans = self._scan(plan, crew)
+                _refuse_changed(inputs.sources)
+                delivery = self._deliver(inputs, scans)
+                shards = self._review(plan, crew)
             return self._write(plan, inputs, scans, shards, delivery)
 
     # Steps -----------------------------------------------------------------------------------------------------
@@ -132,7 +128,7 @@ class Run:
         write_whole(known, msgspec.json.encode(plan))
         return plan
 
-    def _scan(self, plan: Blueprint) -> list[ScanReport]:
+    def _scan(self, plan: Blueprint, crew: Crew) -> list[ScanReport]:
         done: dict[int, ScanReport] = {}
         for task in plan.tasks:
             path = scanned_file(self.work, task.number)
@@ -143,7 +139,7 @@ class Run:
         for number in done:
             self.progress.skip(_weight(plan.tasks[number]))
         todo = [task.number for task in plan.tasks if task.number not in done]
-        for number, report in self._work(todo, workshop.scan_here, workshop.Workshop.scan):
+        for number, report in crew.do("scan", todo):
             done[number] = report
             self.progress.step(_weight(plan.tasks[number]))
         self.progress.end()
@@ -163,7 +159,7 @@ class Run:
         write_whole(self.work / "delivery.json", msgspec.json.encode(delivery))
         return delivery
 
-    def _review(self, plan: Blueprint) -> list[ShardReport]:
+    def _review(self, plan: Blueprint, crew: Crew) -> list[ShardReport]:
         done: dict[int, ShardReport] = {}
         for shard in range(plan.shards):
             path = report_file(self.work, shard)
@@ -172,7 +168,7 @@ class Run:
         self.progress.begin("reviewing", plan.shards, "shards")
         self.progress.skip(len(done))
         todo = [shard for shard in range(plan.shards) if shard not in done]
-        for shard, report in self._work(todo, workshop.review_here, workshop.Workshop.review):
+        for shard, report in crew.do("review", todo):
             done[shard] = report
             self.progress.step(1, patients=report.patients)
         self.progress.end()
@@ -215,40 +211,8 @@ class Run:
         shutil.rmtree(self.work)
         return account
 
-    # Workers ---------------------------------------------------------------------------------------------------
-
-    def _work(
-        self,
-        todo: list[int],
-        elsewhere: Callable[[int], _Report],
-        here: Callable[[Any, int], _Report],
-    ) -> Iterator[tuple[int, _Report]]:
-        """Results as they come; with one worker nothing leaves this process."""
-        if not todo:
-            return
-        if self.workers == 1:
-            with with_workshop(self.work) as tools:
-                for number in todo:
-                    yield number, here(tools, number)
-            return
-        pool = ProcessPoolExecutor(
-            max_workers=min(self.workers, len(todo)),
-            mp_context=get_context("spawn"),
-            initializer=workshop.open_workshop,
-            initargs=(str(self.work),),
-        )
-        try:
-            yield from _collected(pool, todo, elsewhere, 2 * self.workers)
-        except BrokenProcessPool:
-            raise Interrupted(
-                "A worker process was killed (often: out of memory). What is done is kept; go on with --resume."
-            ) from None
-        except BaseException:
-            for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way to stop at once
-                process.terminate()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    def _crew(self) -> Crew:
+        return Crew(self.work, self.workers)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -262,24 +226,6 @@ class Run:
             yield
         finally:
             os.close(handle)
-
-
-def _collected(
-    pool: ProcessPoolExecutor,
-    todo: list[int],
-    work: Callable[[int], _Report],
-    ahead: int,
-) -> Iterator[tuple[int, _Report]]:
-    waiting: dict[Future[_Report], int] = {}
-    rest = iter(todo)
-    while True:
-        while len(waiting) < ahead and (number := next(rest, None)) is not None:
-            waiting[pool.submit(work, number)] = number
-        if not waiting:
-            return
-        finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-        for one in finished:
-            yield waiting.pop(one), one.result()
 
 
 @contextmanager

@@ -114,12 +114,14 @@ class ShardReader:
             raise ValueError(f"{path.name} is damaged.")
         read = msgspec.msgpack.decode(index, type=_Index)
         self.report = read.report
-        self._blocks = read.blocks
+        self._blocks: dict[int, list[tuple[int, int]]] = {}
+        for shard, offset, length in read.blocks:
+            self._blocks.setdefault(shard, []).append((offset, length))
 
     def records(self, shard: int) -> Iterator[Record]:
         """Records of one shard, in the order in which they were met."""
-        own = [(offset, length) for number, offset, length in self._blocks if number == shard]
-        if not own:
+        own = self._blocks.get(shard)
+        if own is None:
             return
         with self._path.open("rb") as file:
             for offset, length in own:

@@ -19,6 +19,7 @@ import msgspec
 
 from rules.errors import RequestError
 from service.batch import workshop
+from service.batch.crew import Crew
 from service.batch.progress import Progress
 from service.batch.run import Run
 from service.batch.shards import Form, Record
@@ -102,7 +103,7 @@ class SparkRun(Run):
         super().__init__(out, workers=0, progress=progress, handover=handover)
         self._spark = spark
 
-    def _scan(self, plan: Blueprint) -> list[ScanReport]:
+    def _scan(self, plan: Blueprint, _crew: Crew) -> list[ScanReport]:
         """Hits go to Parquet in the working folder, sorted into as many parts as there are shards."""
         folder = str(self.work.resolve())
         tasks = self._spark.createDataFrame(
@@ -123,7 +124,7 @@ class SparkRun(Run):
         self.progress.end()
         return reports
 
-    def _review(self, plan: Blueprint) -> list[ShardReport]:
+    def _review(self, plan: Blueprint, _crew: Crew) -> list[ShardReport]:
         folder = str(self.work.resolve())
         self.progress.begin("reviewing", plan.shards, "shards")
         files = sorted(str(path) for path in (self.work / "hits").glob("*.parquet"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -22,10 +23,12 @@ from service.batch.scanning import Scanner
 from service.batch.shards import Record, ShardReader, ShardWriter
 from service.batch.values import Options, ScanReport, ShardReport, Task
 from service.bootstrap import build_engine
+from service.review import Case, review
 from service.settings import Settings
 from service.site_knowledge import read_code_maps
 
 WATCHED: Final = "watched"
+_MOST_BLOCKS_KEPT: Final = 1_000_000
 
 
 class Blueprint(msgspec.Struct, kw_only=True):
@@ -55,7 +58,12 @@ class Workshop:
         self._shelf = shelf.view()
         self._options = self.blueprint.options
         self._rulebook = rulebook_of(self._options)
-        self._engine: Engine | None = None
+        self._readers: dict[int, ShardReader] = {}
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The rules in force."""
+        return build_engine(settings_for(self._options), rulebook=self._rulebook)
 
     @cached_property
     def scanner(self) -> Scanner:
@@ -69,9 +77,8 @@ class Workshop:
     def reviewer(self) -> Reviewer:
         """From hits to answers."""
         delivery = read_delivery(self.folder)
-        self._engine = build_engine(settings_for(self._options), rulebook=self._rulebook)
         made = Reviewer(
-            self._engine,
+            self.engine,
             self._options,
             self.blueprint.names,
             self._shelf,
@@ -116,12 +123,29 @@ class Workshop:
 
     def _records(self, shard: int) -> Iterator[Record]:
         for task in self.blueprint.tasks:
-            yield from ShardReader(scanned_file(self.folder, task.number)).records(shard)
+            yield from self._reader(task.number).records(shard)
+
+    def _reader(self, number: int) -> ShardReader:
+        """What one task found; kept open for the next shard unless there are very many of both."""
+        reader = self._readers.get(number)
+        if reader is None:
+            reader = ShardReader(scanned_file(self.folder, number))
+            if len(self.blueprint.tasks) * self.blueprint.shards <= _MOST_BLOCKS_KEPT:
+                self._readers[number] = reader
+        return reader
+
+    def warm_up(self) -> None:
+        """Make what all workers need before they are copied; durable_rules holds what no copy may share."""
+        _ = self.scanner
+        if self._options.engine == "compiled":
+            nobody = Case(resources=(), patient_id="nobody", profile=self._options.profile)
+            review(nobody, datetime.fromisoformat(self._options.as_of), self.engine)
+        _settle()
 
     def close(self) -> None:
         """Give the engine back."""
-        if self._engine is not None:
-            self._engine.close()
+        if "engine" in vars(self):
+            self.engine.close()
 
 
 def settings_for(options: Options) -> Settings:
@@ -196,31 +220,3 @@ def write_whole(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
-
-
-_here: list[Any] = []
-
-
-def open_workshop(folder: str) -> None:
-    """Prepare a worker process; called once in each."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
-    _here[:] = [Workshop(Path(folder))]
-
-
-def scan_here(number: int) -> ScanReport:
-    """Scan a task in this worker process."""
-    report: ScanReport = _here[0].scan(number)
-    return report
-
-
-def review_here(shard: int) -> ShardReport:
-    """Review a shard in this worker process."""
-    report: ShardReport = _here[0].review(shard)
-    return report
-
-
-def with_workshop(folder: Path) -> closing[Workshop]:
-    """A workshop in this very process."""
-    return closing(Workshop(folder))
