@@ -18,6 +18,7 @@ from rules.errors import DekacardError, EngineError, NotTrusted, RequestError, U
 from service.alerts.api import api_router
 from service.alerts.record import Record
 from service.bootstrap import assemble
+from service.cds_hooks.call_rate import TooOften
 from service.cds_hooks.loopback import LoopbackOnly
 from service.cds_hooks.outcomes import refusal
 from service.cds_hooks.published import describe
@@ -164,7 +165,14 @@ def answer_own_errors(app: FastAPI) -> None:
 
     async def on_refusal(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)  # noqa: S101 - registered for this type
-        return refusal(error.status, str(error), code=error.code, diagnostics=error.diagnostics)
+        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooOften) else None
+        return refusal(
+            error.status,
+            str(error),
+            code=error.code,
+            diagnostics=error.diagnostics,
+            headers=headers,
+        )
 
     async def on_distrust(_: Request, error: Exception) -> Response:
         assert isinstance(error, NotTrusted)  # noqa: S101

@@ -11,6 +11,7 @@ from rules.engine import Engine, software_version
 from rules.errors import NotTrusted
 from service.alerts.keyring import Keyring, card_uuid
 from service.alerts.values import Mode
+from service.cds_hooks.call_rate import CallRate, TooOften
 from service.cds_hooks.cards import CardWriter, Circumstances, NameCard
 from service.cds_hooks.client_profile import ClientProfile, FhirServer, RuleModes
 from service.cds_hooks.clients import Client
@@ -56,6 +57,7 @@ class Parts:
     ) -> None:
         self.settings = settings
         self.telemetry = Telemetry()
+        self._rate = CallRate()
         self.shelf = EngineShelf(engine)
         self.shelf.on_exchange = self._learn
         self.clock = clock
@@ -113,6 +115,11 @@ class Parts:
             self.telemetry.refused(refusal.reason)
             raise
         self.telemetry.known_client(client.profile.id)
+        try:
+            self._rate.take(client.profile)
+        except TooOften:
+            self.telemetry.count("calls_limited", client.profile.id)
+            raise
         return client
 
     def allows_origin(self, origin: str) -> bool:
@@ -180,6 +187,7 @@ class Parts:
             style=profile.cards,
             name_card=name_card,
             already_shown=already_shown,
+            units=profile.units,
             modes=self.modes(profile),
             propose=proposer(
                 self.engine.rulebook.vocabulary,

@@ -14,6 +14,7 @@ from service.cds_hooks.client_profile import CardStyle
 from service.cds_hooks.detail import DetailWriter
 from service.cds_hooks.models import Action, Card, Coding, Source, Suggestion
 from service.cds_hooks.proposing import Propose
+from service.cds_hooks.unit_families import Family
 from service.cds_hooks.wording import escaped, short_summary
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     ``name_card`` gives the uuid of a card from (rule, subject): the same problem in the same event keeps it,
     so that feedback finds its call. ``modes`` says how far each rule reaches (only ``live`` ones become
     cards), ``propose`` turns a proposed action into actions with FHIR drafts (none where the client cannot use it).
-    ``already_shown`` holds (rule, subject) of what this user has just been shown and need not be shown again.
+    ``already_shown`` holds (rule, subject) of what this user has just been shown and need not be shown again;
+    ``units`` is the family of units in which the client's clinicians read results.
     """
 
     style: CardStyle
@@ -49,6 +51,7 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     modes: Mapping[str, str]
     propose: Propose
     already_shown: frozenset[tuple[str, str]] = frozenset()
+    units: Family = "as-reported"
 
 
 class CardWriter:
@@ -114,7 +117,7 @@ class CardWriter:
             "uuid": name,
             "summary": short_summary(one.summary),
             "indicator": one.indicator,
-            "detail": self._details.write(one, profile=profile, by_hand=by_hand),
+            "detail": self._details.write(one, profile=profile, by_hand=by_hand, units=where.units),
             "source": self._source(one, where.style),
         }
         if suggestions:

@@ -175,8 +175,10 @@ class RuleModes(_Part):
 
 
 class ClientProfile(_Part):
-    """One EHR client. ``deadline_ms`` bounds a whole call.
+    """One EHR client. ``deadline_ms`` bounds a whole call, ``calls_per_minute`` holds for each worker.
 
+    ``units`` says in which family clinicians read 25(OH)D and calcium; thresholds are then told in it first, and
+    results that were reported in the other one are translated beside it.
     With ``drop_repeats_between_select_and_sign`` a card that order-select has just shown the same user about the
     same unchanged draft is not shown again at order-sign.
     """
@@ -192,6 +194,8 @@ class ClientProfile(_Part):
     cards: CardStyle = CardStyle()
     zone: str = "UTC"
     deadline_ms: Annotated[int, Field(ge=50, le=2_000)] = 500
+    calls_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 6_000
+    units: Literal["as-reported", "mass", "molar"] = "as-reported"
     profile: Text | None = None
     verbosity: Literal["standard", "education"] = "standard"
     drop_repeats_between_select_and_sign: bool = False

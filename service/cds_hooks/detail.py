@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rules.facts import Context, Fact, Finding, ParameterUse
 from rules.wording import Wording
+from service.cds_hooks.unit_families import Family, UnitFamilies
 from service.cds_hooks.wording import escaped
 
 if TYPE_CHECKING:
@@ -28,38 +29,51 @@ class DetailWriter:
         self._cards = rulebook.cards
         # What packs say, ready to print; what a record says is written anew for each card and kept nowhere.
         self._disclaimer = f"*{escaped(rulebook.texts['disclaimer'])}*"
-        self._parameter_lines: dict[int, tuple[ParameterUse, str]] = {}
+        self._families = UnitFamilies(rulebook, self._words)
+        self._parameter_lines: dict[tuple[int, Family], tuple[ParameterUse, str]] = {}
         self._standing: dict[tuple[Any, ...], tuple[str, ...]] = {}
 
-    def write(self, one: Recommendation, *, profile: str, by_hand: Iterable[str] = ()) -> str:
+    def write(
+        self,
+        one: Recommendation,
+        *,
+        profile: str,
+        by_hand: Iterable[str] = (),
+        units: Family = "as-reported",
+    ) -> str:
         """GitHub-flavoured Markdown, headings in bold, no HTML, every foreign text escaped.
 
-        ``by_hand`` are choices that this client could carry out in halves only, so that they are told in words.
+        ``by_hand`` are choices that this client could carry out in halves only, so that they are told in words;
+        ``units`` is the family in which its clinicians read results.
         """
         parts = [escaped(one.why)]
-        parts += _listed("Patient data used", self._data_used(one.because))
+        parts += _listed("Patient data used", self._data_used(one.because, units))
         parts += _listed("Why now", (escaped(self._words.say(f)) for f in _findings(one.because)))
         parts += _listed("Options", (escaped(option) for option in one.options))
         parts += _listed("Possible here by hand only", (escaped(choice) for choice in by_hand))
-        parts += _listed("Numbers used", (self.parameter_line(used) for used in one.parameters))
+        parts += _listed(
+            "Numbers used", (self.parameter_line(used, units) for used in one.parameters)
+        )
         parts += _listed("Not known or assumed", (escaped(words) for words in one.missing))
         parts.append("**Evidence and limits**")
         parts.append("\n".join(f"- {line}" for line in self._evidence(one, profile)))
         parts.append(self._disclaimer)
         return "\n\n".join(parts)
 
-    def parameter_line(self, used: ParameterUse) -> str:
+    def parameter_line(self, used: ParameterUse, units: Family = "as-reported") -> str:
         """One number with its unit, since when it holds, and on whose word."""
-        known = self._parameter_lines.get(id(used))
+        key = (id(used), units)
+        known = self._parameter_lines.get(key)
         if known is None or known[0] is not used:
             if len(self._parameter_lines) > _MOST_KEPT:
                 self._parameter_lines.clear()
-            known = self._parameter_lines[id(used)] = (used, escaped(self.say_parameter(used)))
+            known = (used, escaped(self.say_parameter(used, units)))
+            self._parameter_lines[key] = known
         return known[1]
 
-    def say_parameter(self, used: ParameterUse) -> str:
+    def say_parameter(self, used: ParameterUse, units: Family = "as-reported") -> str:
         """The same, not escaped."""
-        value = self._words.parameter_value(used.value, used.unit)
+        value = self._families.threshold(used.value, used.unit, units)
         rests_on = f"source {used.cite}" if used.cite else f"basis: {used.basis.replace('-', ' ')}"
         return f"{used.title}: {value} (in force since {used.since.isoformat()}; {rests_on})"
 
@@ -67,10 +81,13 @@ class DetailWriter:
         """One sentence for a fact or finding, not escaped."""
         return self._words.say(reason)
 
-    def _data_used(self, because: Iterable[Fact | Finding]) -> Iterator[str]:
+    def _data_used(self, because: Iterable[Fact | Finding], units: Family) -> Iterator[str]:
         for fact in data_below(because):
+            says = self._words.say(fact)
+            if units != "as-reported" and (other := self._families.equivalent(fact, units)):
+                says = f"{says} ({other})"
             references = ", ".join(f"`{_code(ref)}`" for ref in fact.source)
-            yield escaped(self._words.say(fact)) + (f" — {references}" if references else "")
+            yield escaped(says) + (f" — {references}" if references else "")
 
     def _evidence(self, one: Recommendation, profile: str) -> Iterator[str]:
         yield f"Certainty of the evidence: {one.certainty.replace('-', ' ')}. {escaped(one.limits)}"

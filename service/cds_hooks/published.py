@@ -23,6 +23,7 @@ _WORDS: Final = {
     "412": "No list of medications could be had at all.",
     "413": "The body is too large.",
     "415": "The body is not JSON in UTF-8.",
+    "429": "This client calls more often than was agreed; try again after Retry-After.",
     "500": "An unexpected error; nothing was evaluated.",
     "503": "The rules could not be evaluated; try again.",
 }
