@@ -248,8 +248,13 @@ def _read(path: Path) -> bytes:
         raise RequestError(f"{path}: {error.strerror}.") from None
 
 
+# Commands that stand in modules of their own: name -> module and its Typer object
+MOUNTED: dict[str, tuple[str, str]] = {}
+
+
 def _mount(name: str, module: str, attribute: str, help_text: str) -> None:
     """Offer the commands of another module without importing it until one of them is called."""
+    MOUNTED[name] = (module, attribute)
 
     @app.command(
         name,

@@ -8,6 +8,7 @@ A test runs the check, so that a setting, an option or an exit code cannot chang
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from typer.testing import CliRunner
 
 from rules import errors
 from rules.rulebook import load_rulebook
-from service.cli import Exit, app
+from service.batch.values import BatchExit
+from service.cli import MOUNTED, Exit, app
 from service.conformance.cli import EXIT_UNREACHABLE
 from service.record_cli import EXIT_DIFFERS, EXIT_TAMPERED
 from service.rules_page import claims_page, rules_page
@@ -50,6 +52,21 @@ EXITS_OF_COMMANDS = (
     ),
     (EXIT_DIFFERS, "differs", "`replay` gave other bytes than were recorded."),
     (EXIT_UNREACHABLE, "unreachable", "`conformance`: the service does not answer."),
+    (
+        BatchExit.REJECTS,
+        "rejects",
+        "`review` is done, and something could not be used: see `rejects.ndjson`.",
+    ),
+    (
+        BatchExit.INTERRUPTED,
+        "interrupted",
+        "`review` was stopped, or the store did not answer; `--resume` goes on.",
+    ),
+    (
+        BatchExit.OUTPUT_BUSY,
+        "output-refused",
+        "`review`: the output folder is in use, or holds another run.",
+    ),
 )
 HTTP_WORDS = {
     200: "Answered. `cards` may be empty: then everything needed was looked at and nothing was worth saying.",
@@ -99,6 +116,10 @@ def _spelt(parameter: Any) -> str:
 
 
 def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    mounted = MOUNTED.get(name.removeprefix("dekacard "))
+    if mounted is not None:
+        module, attribute = mounted
+        command = typer.main.get_command(getattr(importlib.import_module(module), attribute))
     children = getattr(command, "commands", None)
     if children is None:
         yield name, command
