@@ -16,6 +16,7 @@ from service.telemetry_log import dropped
 
 if TYPE_CHECKING:
     from service.alerts.values import IssuedCard
+    from service.cds_hooks.prefetch import Supply
     from service.review import Review
     from service.telemetry_metrics import Metrics
 
@@ -128,10 +129,10 @@ class Telemetry:
             known = isinstance(outcome, str) and outcome in {"accepted", "overridden"}
             self.count("feedback", str(outcome) if known else "other")
 
-    def fetched(self, client: str, seconds: float, results: Mapping[str, str]) -> None:
-        """Note what asking a client's FHIR server gave, by source: empty where it was read, else the reason."""
-        reasons = sorted({reason for reason in results.values() if reason})
-        self.time("fhir_fetch_seconds", seconds, client, reasons[0] if reasons else "read")
+    def fetched(self, client: str, seconds: float, supply: Supply) -> None:
+        """Note what asking a client's FHIR server gave: everything, less, or nothing before the deadline."""
+        outcome = "late" if supply.late else "incomplete" if supply.unread else "read"
+        self.time("fhir_fetch_seconds", seconds, client, outcome)
 
     def publish(self, metrics: Metrics) -> None:
         """Pass on what was noted since the last time."""

@@ -145,9 +145,7 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
     parts.telemetry.reviewed(done, cards, parts.modes(client.profile), supply.late)
     if parts.recorder is not None:
         parts.recorder.record(
-            _record_of(
-                call, client, service, now, started, parts.modes(client.profile), silenced
-            ),
+            _record_of(call, client, service, now, started, parts.modes(client.profile), silenced),
             done,
             cards,
             history=history,
@@ -165,8 +163,12 @@ async def _complete(
     """Fetch what the client did not send, within what is left of the call's deadline."""
     if not supply.unread or parts.fetch is None or not call.fhir_server:
         return supply
-    left = client.profile.deadline_ms / 1000 - (time.perf_counter() - started)
-    return await parts.fetch(call, client, supply, left)
+    began = time.perf_counter()
+    left = client.profile.deadline_ms / 1000 - (began - started)
+    completed = await parts.fetch(call, client, supply, left)
+    if completed is not supply:
+        parts.telemetry.fetched(client.profile.id, time.perf_counter() - began, completed)
+    return completed
 
 
 def _refuse_without_medications(call: HookCall, supply: Supply) -> None:

@@ -14,6 +14,7 @@ from rules.errors import EngineError
 from service import telemetry_log
 from service.alerts.tally import ALL_RULES, Tally
 from service.app import create_app
+from service.cds_hooks.prefetch import Supply
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.telemetry_metrics import COUNTERS, GAUGES, TIMES, Metrics
@@ -270,3 +271,21 @@ class TestMonitors:
         assert found["dekacard_rule_yield_ratio", "heard"] == 0.5
         assert found["dekacard_rule_firing_rate", "gone-silent"] < found["dekacard_rule_firing_rate_low", "gone-silent"]  # fmt: skip
         assert ("dekacard_rule_override_ratio", "gone-silent") not in found
+
+
+def test_asking_a_record_system_is_timed_by_client_and_outcome(app, client, call_body):
+    async def slow(call, client, supply, seconds):
+        return Supply(resources=supply.resources, unread=supply.unread, late=("labs-inr",))
+
+    body = json.loads(call_body)
+    del body["prefetch"]["inr"]
+    body["fhirServer"] = "https://ehr.example.org/fhir"
+    app.state.parts.fetch = slow  # another server's behaviour; what is tested is what we tell of it
+    cards = client.post(VIEW, json=body).json()["cards"]
+    told = [card for card in cards if card["source"]["topic"]["code"] == "DKLATE"]
+    assert [card["summary"] for card in told] == [
+        "Decision support incomplete: not read in time: INR results."
+    ]
+    assert figure(client, 'dekacard_fhir_fetch_seconds_count{client="developer",outcome="late"}') == 1  # fmt: skip
+    assert figure(client, 'dekacard_evaluation_incomplete_total{cause="deadline"}') == 1
+    assert figure(client, 'dekacard_cds_request_seconds_count{hook="patient-view",outcome="incomplete"}') == 1  # fmt: skip
