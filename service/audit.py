@@ -112,10 +112,12 @@ def heads(connection: Connection) -> list[Head]:
     return [Head(tenant=row.tenant, seq=row.seq, mac=row.mac) for row in rows]
 
 
-def verify(connection: Connection, keyring: Keyring, known: Iterable[Head] = ()) -> list[Fault]:
+def verify(
+    connection: Connection, keyring: Keyring, known: Iterable[Head] = (), *, only: str = ""
+) -> list[Fault]:
     """Every fault of every chain; an empty list means that the trail is whole.
 
-    ``known`` are heads that were kept elsewhere: each must still be part of its chain.
+    ``known`` are heads that were kept elsewhere: each must still be part of its chain. ``only`` names one tenant.
     """
     kept: dict[str, dict[int, str]] = {}
     for head in known:
@@ -124,7 +126,8 @@ def verify(connection: Connection, keyring: Keyring, known: Iterable[Head] = ())
     rows = connection.execute(select(models.audit_head)).all()
     by_tenant = {row.tenant: row for row in rows}
     faults: list[Fault] = []
-    for tenant in sorted(in_lines | by_tenant.keys() | kept.keys()):
+    every = in_lines | by_tenant.keys() | kept.keys()
+    for tenant in [only] if only else sorted(every):
         end = by_tenant.get(tenant)
         if end is None:
             faults.append(

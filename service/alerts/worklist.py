@@ -37,6 +37,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     unassigned: bool = False
     patient: str = ""
     kind: str = ""
+    about: str = ""
     course: str = ""
     mode: str = ""
     due_by: int = 0
@@ -169,7 +170,7 @@ def _conditions(wanted: Filter, now: int) -> list[ColumnElement[bool]]:
         found.append(table.c.snoozed_until <= wanted.due_by)
     if wanted.unassigned:
         found.append(table.c.assignee == "")
-    for name in ("rule", "indicator", "assignee", "patient", "kind", "course"):
+    for name in ("rule", "about", "indicator", "assignee", "patient", "kind", "course"):
         value = getattr(wanted, name)
         if value:
             found.append(table.c[name] == value)

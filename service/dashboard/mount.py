@@ -16,6 +16,7 @@ from service.dashboard.gate import Gate
 from service.dashboard.live import Live
 from service.dashboard.patient_page import PatientPage
 from service.dashboard.replaying import Replaying
+from service.dashboard.queue_page import QueuePage
 from service.dashboard.rule_page import RulePage
 from service.dashboard.rules_page import RulesPage
 from service.dashboard.run_page import RunPage
@@ -47,6 +48,7 @@ def mount_dashboard(app: FastAPI, parts: Parts, record: Record) -> Desk:
     Replaying(desk, alerts)
     PatientPage(desk)
     Exports(desk)
+    QueuePage(desk)
     RulesPage(desk)
     RulePage(desk)
     queue = RunQueue(record, parts.settings, parts.clock)
