@@ -74,6 +74,10 @@ def check(settings: Settings) -> None:
     warm_up(engine, settings.profile, datetime.now(UTC))
     engine.close()
     record_options(settings)
+    if settings.oidc is not None:
+        from service.identity_providers import read_providers
+
+        read_providers(settings.oidc)
     if settings.clients is not None:
         from service.cds_hooks.clients import ClientRegistry
 

@@ -1,47 +1,108 @@
-"""``dekacard users password``: the operator of the machine gives an account its password; there is no default one."""
+"""``dekacard users password|invite|reset-factor|sign-out``: what the operator of the machine does for somebody's account.
+
+There is no default account and no default password; a password is never taken from the arguments, which others can list.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+if TYPE_CHECKING:
+    from service.alerts.database import Database
+    from service.alerts.keyring import Keyring
+
+ACTOR = "operator"
+NameArgument = Annotated[str, typer.Argument(help="Name of the account.")]
+ClientOption = Annotated[
+    str, typer.Option("--client", help="Whose record: the id of a client profile.")
+]
+StoreOption = Annotated[
+    str, typer.Option("--store", envvar="DEKACARD_STORE_URL", help="URL of the store.")
+]
+KeysOption = Annotated[
+    Path, typer.Option("--keyring", envvar="DEKACARD_KEYRING", help="File with the keys.")
+]
+_KEYRING = Path("dekacard-keys.json")
+
 
 def set_password(
-    name: Annotated[str, typer.Argument(help="Name of the account.")],
-    client: Annotated[
-        str, typer.Option("--client", help="Whose record: the id of a client profile.")
-    ],
-    store: Annotated[
-        str, typer.Option("--store", envvar="DEKACARD_STORE_URL", help="URL of the store.")
-    ],
-    keyring: Annotated[
-        Path, typer.Option("--keyring", envvar="DEKACARD_KEYRING", help="File with the keys.")
-    ] = Path("dekacard-keys.json"),
+    name: NameArgument, client: ClientOption, store: StoreOption, keyring: KeysOption = _KEYRING
 ) -> None:
     """Set the password with which an account signs in to the dashboard; its sessions end."""
+    password = _ask()
+    with _open(store, keyring) as (database, keys):
+        from service.identity_passwords import set_password as store_it
+
+        store_it(
+            database, keys, tenant=client, name=name, password=password, actor=ACTOR, now=_now()
+        )
+    typer.echo(f"{name} signs in with the new password")
+
+
+def invite(
+    name: NameArgument, client: ClientOption, store: StoreOption, keyring: KeysOption = _KEYRING
+) -> None:
+    """Make a one-time token with which somebody chooses the password of an account; shown once, good for a day."""
+    with _open(store, keyring) as (database, keys):
+        from service.identity_invitations import invite as make
+
+        token = make(database, keys, tenant=client, account=name, actor=ACTOR, now=_now())
+    typer.echo(token)
+
+
+def reset_factor(
+    name: NameArgument, client: ClientOption, store: StoreOption, keyring: KeysOption = _KEYRING
+) -> None:
+    """Forget the second factor of an account and its recovery codes; its sessions end."""
+    with _open(store, keyring) as (database, keys):
+        from service.identity_factor import reset
+
+        reset(database, keys, tenant=client, account=name, actor=ACTOR, now=_now())
+    typer.echo(f"{name} sets up a second factor at the next sign-in, if the role needs one")
+
+
+def sign_out(
+    name: NameArgument, client: ClientOption, store: StoreOption, keyring: KeysOption = _KEYRING
+) -> None:
+    """End every session of an account."""
+    with _open(store, keyring) as (database, keys):
+        from service.identity import end_sessions
+
+        gone = end_sessions(database, keys, tenant=client, account=name, actor=ACTOR, now=_now())
+    typer.echo(f"{gone} sessions ended")
+
+
+COMMANDS: Final[dict[str, Callable[..., None]]] = {
+    "password": set_password, "invite": invite, "reset-factor": reset_factor, "sign-out": sign_out,
+}  # fmt: skip
+
+
+@contextmanager
+def _open(store: str, keyring: Path) -> Iterator[tuple[Database, Keyring]]:
     from rules.errors import DekacardError
-    from service import identity_passwords
-    from service.alerts.database import Database
+    from service.alerts.database import Database as Opened
     from service.alerts.keyring import read_keyring
 
-    password = _ask()
     try:
-        database = Database(store)
+        database = Opened(store)
         try:
-            identity_passwords.set_password(
-                database, read_keyring(keyring), tenant=client, name=name, password=password, actor="operator",
-                now=datetime.now(UTC),
-            )  # fmt: skip
+            yield database, read_keyring(keyring)
         finally:
             database.close()
     except DekacardError as error:
         typer.echo(f"dekacard: {error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"{name} signs in with the new password")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _ask() -> str:

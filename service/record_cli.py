@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from service.identity_cli import set_password
+from service.identity_cli import COMMANDS
 
 if TYPE_CHECKING:
     from rules.engine import Engine
@@ -28,7 +28,7 @@ ACTOR = "operator"
 
 db_app = typer.Typer(help="The store of the record: schema and keys.", no_args_is_help=True)
 audit_app = typer.Typer(help="The audit trail.", no_args_is_help=True)
-users_app = typer.Typer(help="Accounts and tokens of the JSON interface.", no_args_is_help=True)
+users_app = typer.Typer(help="Accounts: who signs in, and tokens of the JSON interface.", no_args_is_help=True)
 
 StoreOption = Annotated[
     str,
@@ -53,7 +53,8 @@ def install(app: typer.Typer) -> None:
     """Add the commands of the record to the main command."""
     app.add_typer(db_app, name="db")
     app.add_typer(audit_app, name="audit")
-    users_app.command("password")(set_password)
+    for name, command in COMMANDS.items():
+        users_app.command(name)(command)
     app.add_typer(users_app, name="users")
     app.command("backup")(backup)
     app.command("restore")(restore)

@@ -39,10 +39,12 @@ def serve(settings: Settings) -> None:
     """
     refuse_open_doors(settings)
     from service.bootstrap import check
+    from service.identity_set_up import announce_set_up
 
     check(settings)  # whatever is wrong is said once, here
     listening = listen(settings.host, settings.port)
     configure_logs(settings.log_level)
+    announce_set_up(settings)
     host, port = listening.getsockname()[:2]
     with shared_metrics() as count_restart:
         _log.info("serving on http://%s:%s with %s worker(s)", host, port, settings.workers)

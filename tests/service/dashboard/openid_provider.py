@@ -10,9 +10,13 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import httpx2
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
+from tests.service.dashboard.production import BASE, CLIENT
+
+BACK = f"{BASE}/oidc/hospital/back"
 LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
 
 
@@ -176,3 +180,29 @@ def _handler(provider):
             pass
 
     return Handler
+
+
+def entry(provider, place, **changes):
+    """What the file of providers says of the provider."""
+    secret = place / "secret"
+    secret.write_text(provider.secret + "\n", encoding="utf-8")
+    told = {
+        "id": "hospital", "title": "Hospital account", "client": CLIENT, "issuer": provider.issuer,
+        "client_id": provider.client_id, "client_secret_file": str(secret), "redirect_uri": BACK,
+        "role_claim": "groups", "roles": {"vk-leads": "lead", "vk-pharmacists": "pharmacist"},
+    }  # fmt: skip
+    return told | changes
+
+
+def leave(site):
+    """Go to the provider: the address it sends the browser back to."""
+    answer = site.client.get("/oidc/hospital/start")
+    assert answer.status_code == 303
+    with httpx2.Client(trust_env=False) as browser:
+        return browser.get(answer.headers["location"]).headers["location"]
+
+
+def come_back(site, address=None):
+    """Come back with the provider's answer."""
+    address = address or leave(site)
+    return site.client.get(address.removeprefix(BASE))

@@ -5,31 +5,21 @@ import logging
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
-import httpx2
 import pytest
 import yaml
 from sqlalchemy import select
 
 from service.alerts import identity_tables, models
 from service.alerts.access import accounts, disable_account
-from service.identity_providers import ProvidersRefused, read_providers
-from tests.service.dashboard.openid_provider import LOGOUT, OpenIdProvider
+from tests.service.dashboard.openid_provider import (
+    BACK,
+    LOGOUT,
+    OpenIdProvider,
+    come_back,
+    entry,
+    leave,
+)
 from tests.service.dashboard.production import BASE, CLIENT, Hospital, settings_in
-
-BACK = f"{BASE}/oidc/hospital/back"
-ROLES = {"vk-leads": "lead", "vk-pharmacists": "pharmacist"}
-
-
-def entry(provider, place, **changes):
-    """What the file of providers says of the provider."""
-    secret = place / "secret"
-    secret.write_text(provider.secret + "\n", encoding="utf-8")
-    told = {
-        "id": "hospital", "title": "Hospital account", "client": CLIENT, "issuer": provider.issuer,
-        "client_id": provider.client_id, "client_secret_file": str(secret), "redirect_uri": BACK,
-        "role_claim": "groups", "roles": ROLES,
-    }  # fmt: skip
-    return told | changes
 
 
 @pytest.fixture(scope="module")
@@ -54,20 +44,6 @@ def site(served, provider):
     served.now = datetime.now(UTC)
     served.client = served.browser()
     return served
-
-
-def leave(site):
-    """Go to the provider: the address it sends the browser back to."""
-    answer = site.client.get("/oidc/hospital/start")
-    assert answer.status_code == 303
-    with httpx2.Client(trust_env=False) as browser:
-        return browser.get(answer.headers["location"]).headers["location"]
-
-
-def come_back(site, address=None):
-    """Come back with the provider's answer."""
-    address = address or leave(site)
-    return site.client.get(address.removeprefix(BASE))
 
 
 def sessions(site):
@@ -309,68 +285,6 @@ def test_no_token_of_the_provider_is_kept_or_logged(site, caplog):
     assert "canary-access-token" not in said
     assert "eyJ" not in said  # how every JWT begins
     assert "code_verifier" not in said
-
-
-def test_a_provider_that_is_silent_or_says_it_is_another_is_refused(provider, tmp_path):
-    (tmp_path / "oidc.yaml").write_text(
-        yaml.safe_dump([entry(provider, tmp_path)]), encoding="utf-8"
-    )
-    site = Hospital(settings_in(tmp_path, oidc=tmp_path / "oidc.yaml"), now=datetime.now(UTC))
-    try:
-        provider.answers = False
-        answer = site.client.get("/oidc/hospital/start")
-        assert answer.status_code == 503
-        assert "provider" in answer.text
-        provider.honest()
-        for lie in (
-            {"issuer": "https://evil.example"},
-            {"token_endpoint": "http://evil.example/token"},
-            {"jwks_uri": None},
-        ):
-            provider.metadata_changes = lie
-            assert site.client.get("/oidc/hospital/start").status_code == 401, lie
-        provider.honest()
-        assert site.client.get("/oidc/hospital/start").status_code == 303
-    finally:
-        provider.honest()
-        site.close()
-
-
-def test_a_weaker_log_in_than_was_asked_for_is_refused(provider, tmp_path):
-    told = entry(provider, tmp_path, acr_values=["level-2"])
-    (tmp_path / "oidc.yaml").write_text(yaml.safe_dump([told]), encoding="utf-8")
-    site = Hospital(settings_in(tmp_path, oidc=tmp_path / "oidc.yaml"), now=datetime.now(UTC))
-    try:
-        for acr, status in ((None, 403), ("level-1", 403), ("level-2", 303)):
-            provider.honest()
-            provider.claims |= {"acr": acr}
-            assert come_back(site).status_code == status
-        assert provider.asked[-1]["acr_values"] == "level-2"
-    finally:
-        site.close()
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"issuer": "http://login.example"}, "issuer"),
-        ({"issuer": "https://login.example?x=1"}, "issuer"),
-        ({"redirect_uri": "https://cds.example.org/other"}, "redirect_uri"),
-        ({"roles": {}}, "roles"),
-        ({"roles": {"x": "root"}}, "roles"),
-        ({"algorithms": ["none"]}, "algorithms"),
-        ({"algorithms": ["HS256"]}, "algorithms"),
-        ({"secret": "written here"}, "secret"),
-        ({"client_secret_file": "/nowhere/secret"}, "client_secret_file"),
-        ({"id": "a/b"}, "id"),
-    ],
-)
-def test_a_file_that_would_open_the_door_too_far_is_refused(provider, tmp_path, changes, says):
-    file = tmp_path / "oidc.yaml"
-    file.write_text(yaml.safe_dump([entry(provider, tmp_path, **changes)]), encoding="utf-8")
-    with pytest.raises(ProvidersRefused, match=says) as told:
-        read_providers(file)
-    assert "written here" not in str(told.value)
 
 
 def test_the_address_to_the_provider_holds_no_secret(site):
