@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 
 from rules.errors import RequestError, Unavailable
 from service.alerts import models
+from service.alerts.access import accounts, new_account
 from service.alerts.lifecycle import Request
 from service.alerts.values import Call
 from service.alerts.worklist import Filter
@@ -97,6 +98,11 @@ class Year:
                 "authoredOn": _day(since),
                 "dosageInstruction": [_once_daily("5 mg daily", {"value": 5, "unit": "mg", "system": "http://unitsofmeasure.org", "code": "mg"})],
             }  # fmt: skip
+            low, high = self._told["inr_target"]
+            yield since, {
+                "resourceType": "Goal", "id": f"{patient}-g0", "lifecycleStatus": "active", "description": {"text": "INR"}, "subject": subject,
+                "target": [{"measure": {"coding": [self._told["codings"]["inr"]]}, "detailRange": {"low": {"value": low}, "high": {"value": high}}}],
+            }  # fmt: skip
         for measure in ("inr", "25ohd", "calcium"):
             if measure in kind:
                 yield from self._results(patient, measure, kind[measure], begun)
@@ -116,8 +122,13 @@ class Year:
             quantity: dict[str, Any] = {"value": round(max(0.9, value), 1)}
             if measure in self._told["units"]:
                 quantity |= {**self._told["units"][measure], "system": "http://unitsofmeasure.org"}
+            limits = [
+                {"high": {**quantity, "value": limit}}
+                for name, limit in self._told["upper_limits"].items()
+                if name == measure
+            ]
             yield day, {
-                "resourceType": "Observation", "id": f"{patient}-{measure}-{place}", "status": "final",
+                "resourceType": "Observation", "id": f"{patient}-{measure}-{place}", "status": "final", "referenceRange": limits,
                 "code": {"coding": [self._told["codings"][measure]]}, "subject": {"reference": f"Patient/{patient}"},
                 "effectiveDateTime": _day(day), "valueQuantity": quantity,
             }  # fmt: skip
@@ -147,6 +158,7 @@ def fill_year(record: Record, engine: Engine, today: datetime, *, profile: str =
 
 def settle_year(record: Record, engine: Engine, today: datetime) -> int:
     """Let invented colleagues decide what is old enough to have been decided; how many decisions were made."""
+    _employ(record, today)
     chance = random.Random(_SEED + 1)  # noqa: S311
     store, made, after = record.store(), 0, ""
     while True:
@@ -160,6 +172,17 @@ def settle_year(record: Record, engine: Engine, today: datetime) -> int:
         if not page.after:
             return made
         after = page.after
+
+
+def _employ(record: Record, today: datetime) -> None:
+    """Accounts of the colleagues, without passwords: nobody can sign in as them, and work can be handed to them."""
+    held = {one["name"] for one in accounts(record.database, DEMO_TENANT)}
+    for name in _COLLEAGUES:
+        if name not in held:
+            new_account(
+                record.database, record.keyring, tenant=DEMO_TENANT, name=name, role="pharmacist",
+                actor="demo", now=today,
+            )  # fmt: skip
 
 
 def _decide(store: Any, engine: Engine, row: Any, chance: random.Random, at: datetime) -> int:

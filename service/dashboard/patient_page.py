@@ -15,6 +15,8 @@ from service.dashboard.casebook import Case, about_patient, case_of, reference_o
 from service.dashboard.timeline import LEFT, RIGHT, WIDTH, Drawing, wanted, window_start
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Row
     from starlette.responses import Response
 
@@ -60,7 +62,7 @@ class PatientPage:
             about=about_patient(case.facts) if case else "", width=WIDTH, left=LEFT, right=WIDTH - RIGHT,
             open_alerts=[row for row in found.rows if row.is_open], closed_alerts=[row for row in found.rows if not row.is_open],
             windows=wanted().window_titles, window=window if window in wanted().window_titles else "1y",
-            gaps=case.gaps if case else (), **self._told(case, newest, window),
+            gaps=case.gaps if case else (), **self._told(case, newest, window, found.rows),
         )  # fmt: skip
 
     def find(self, visit: Visit) -> Response:
@@ -71,7 +73,9 @@ class PatientPage:
             raise RequestError("No patient of this id was reviewed here.", status=404)
         return visit.go(f"/p/{key}")
 
-    def _told(self, case: Case | None, newest: Row[Any], window: str) -> dict[str, Any]:
+    def _told(
+        self, case: Case | None, newest: Row[Any], window: str, alerts: Sequence[Row[Any]]
+    ) -> dict[str, Any]:
         if case is None:
             return {"timeline": None, "labs": [], "uses": [], "sums": [], "title": str, "say": str}
         book = self._desk.parts.engine.rulebook
@@ -79,11 +83,19 @@ class PatientPage:
         end = instant(newest.received).date()
         start = window_start(case.facts, end, window)
         drawing = Drawing(start, end, title=words.title, amount=words.amount)
+        marks = [
+            (
+                instant(row.first_seen).date(),
+                row.indicator,
+                f"{row.indicator}, {row.summary or row.title}",
+            )
+            for row in alerts
+        ]
         labs = sorted(
             case.facts.labs, key=lambda lab: (lab.taken is not None, lab.taken), reverse=True
         )
         return {
-            "timeline": drawing.draw(case.facts), "labs": labs, "sums": _sums(case.facts, words), "title": words.title,
+            "timeline": drawing.draw(case.facts, marks), "labs": labs, "sums": _sums(case.facts, words), "title": words.title,
             "uses": [use for use in case.facts.uses if use.taking != "no"], "say": words.say,
         }  # fmt: skip
 

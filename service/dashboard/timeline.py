@@ -21,11 +21,13 @@ from service.dashboard.casebook import series
 
 WIDTH: Final = 960
 LEFT: Final = 64
-RIGHT: Final = 24
+RIGHT: Final = 112  # limits are named there, beside the panel and not over its results
 _HIGH: Final = 96  # of a panel with results
 _LOW: Final = 64  # of a panel with courses
 _TOP: Final = 36  # above a panel, for its title
-_FOOT: Final = 34
+_HEAD: Final = 26  # the title of the whole
+_MARKS: Final = 22  # the strip of alerts
+_FOOT: Final = 74  # months, the name of the axis, the legend
 _LONGEST: Final = 3_653  # days; what is older stands in the table
 _MONTHS_APART: Final = ((100, 1), (400, 2), (1_200, 6), (99_999, 12))
 
@@ -57,6 +59,15 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
     words: str
 
 
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """One alert in its place, where it was first seen."""
+
+    x: float
+    y: float
+    indicator: str
+    words: str
+
+
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
     """One measure or one class over time."""
 
@@ -65,6 +76,7 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     height: float
     steps: tuple[Level, ...]
     limits: tuple[Level, ...] = ()
+    band: tuple[float, float] | None = None
     dots: tuple[Dot, ...] = ()
     bars: tuple[Bar, ...] = ()
     note: str = ""
@@ -83,6 +95,12 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     height: float
     panels: tuple[Panel, ...]
     months: tuple[tuple[float, str], ...]
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def bottom(self) -> float:
+        """Where the panels end and the axis begins."""
+        return self.height - _FOOT
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,10 +134,11 @@ class Drawing:
         self._title, self._amount = title, amount
         self._days = max(1, (end - start).days)
 
-    def draw(self, facts: FactSet) -> Timeline:
-        """Every panel for which there is something to show."""
+    def draw(self, facts: FactSet, alerts: Iterable[tuple[date, str, str]] = ()) -> Timeline:
+        """Every panel for which there is something to show; ``alerts`` are (day, indicator, words)."""
         panels: list[Panel] = []
-        top = 0.0
+        marks = tuple(self._marks(alerts))
+        top = float(_HEAD + (_MARKS if marks else 0))
         for measure in wanted().results:
             panel = self._results(facts, measure, top + _TOP)
             if panel is not None:
@@ -136,11 +155,22 @@ class Drawing:
             height=top + _FOOT,
             panels=tuple(panels),
             months=tuple(self._months()),
+            marks=marks,
         )
 
     def x(self, day: date) -> float:
         """The place of a day: equal spans of time are equally wide."""
         return LEFT + (day - self.start).days / self._days * (WIDTH - LEFT - RIGHT)
+
+    def _marks(self, alerts: Iterable[tuple[date, str, str]]) -> Iterable[Mark]:
+        for day, indicator, words in sorted(alerts):
+            if self.start <= day <= self.end:
+                yield Mark(
+                    x=self.x(day),
+                    y=_HEAD + _MARKS / 2,
+                    indicator=indicator,
+                    words=f"{day}: {words}",
+                )
 
     def _results(self, facts: FactSet, measure: str, top: float) -> Panel | None:
         labs = [
@@ -164,7 +194,7 @@ class Drawing:
                 )
                 for lab in labs
             ),
-            note="" if limits else "no reference limit was supplied",
+            note="" if limits else "no reference limit was supplied", band=_band(facts, measure, scale),
         )  # fmt: skip
 
     def _courses(self, facts: FactSet, kind: str, name: str, top: float) -> Panel | None:
@@ -251,6 +281,14 @@ class _Scale:
         return tuple(Level(y=self.y(value), words=f"{value:,.10g}") for value in values)
 
 
+def _band(facts: FactSet, measure: str, scale: _Scale) -> tuple[float, float] | None:
+    """Top and height of the target range, where the record states both ends."""
+    for goal in facts.goals:
+        if goal.measure == measure and goal.low is not None and goal.high is not None:
+            return scale.y(goal.high), scale.y(goal.low) - scale.y(goal.high)
+    return None
+
+
 def _limits(facts: FactSet, newest: LabResult) -> Iterable[tuple[str, float]]:
     """Limits that the record states for this patient; none are made up."""
     for goal in facts.goals:
@@ -260,4 +298,4 @@ def _limits(facts: FactSet, newest: LabResult) -> Iterable[tuple[str, float]]:
             if goal.high is not None:
                 yield "target to", goal.high
     if newest.reference_high is not None:
-        yield "laboratory's upper limit", newest.reference_high
+        yield "lab's upper limit", newest.reference_high

@@ -18,10 +18,19 @@
     all[place].scrollIntoView({ block: "nearest" });
   }
 
+  function offered(key) {
+    const main = document.getElementById("main");
+    // With alerts chosen, a key means all of them
+    const together = document.querySelector(".pick:checked") && main.querySelector(`[data-key="together-${key}"]`);
+    const here = (place >= 0 ? rows()[place] : main).querySelector(`[data-key="${key}"]`);
+    return together || here || (key === "undo" ? main.querySelector('[data-key="undo"]') : null);
+  }
+
   function use(key) {
-    const scope = place >= 0 ? rows()[place] : document.getElementById("main");
-    const found = scope && scope.querySelector(`[data-key="${key}"]`);
+    const found = offered(key);
+    if (!found && place >= 0 && key !== "undo") { location.assign(`${rows()[place].querySelector("a.problem-link").href}#do-${key}`); return; }
     if (!found) { status("This is not offered here."); return; }
+    if (found.tagName === "INPUT") { found.click(); return; }
     if (found.tagName === "SUMMARY") {
       found.parentElement.open = true;
       const field = found.parentElement.querySelector("select, textarea");
@@ -29,16 +38,22 @@
     } else { found.form.requestSubmit(found); }
   }
 
-  const actions = { a: "acknowledge", c: "claim", r: "resolve", o: "override", d: "data-problem", s: "snooze", m: "comment" };
+  const actions = { a: "acknowledge", c: "claim", r: "resolve", o: "override", d: "data-problem", s: "snooze", m: "comment", t: "assign", x: "select", u: "undo" };
+  const places = { w: "/work", r: "/rules", b: "/batch", q: "/queue" };
+  function go(key) {
+    if (places[key]) { location.assign(places[key]); return; }
+    const patient = (place >= 0 ? rows()[place] : document).querySelector(".c-patient a, .banner-id a");
+    if (key === "p" && patient) patient.click();
+  }
   function onKey(event) {
     const target = event.target;
     if (event.ctrlKey || event.metaKey || event.altKey || target.isContentEditable) return;
-    if (/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName)) return;
+    if (/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName) && target.type !== "checkbox") return;
     const help = document.getElementById("keys");
     if (help && help.open) return;
     if (event.key === "?") { event.preventDefault(); if (help) help.showModal(); return; }
     if (mine.get()) return;
-    if (waitingForGo) { waitingForGo = false; if (event.key === "w") location.assign("/work"); return; }
+    if (waitingForGo) { waitingForGo = false; go(event.key); return; }
     // A jump to #a7 takes the focus away from the row; its mark stays, and so does what Enter means
     if (event.key === "Enter" && place >= 0 && target === document.body) { rows()[place].querySelector("a.problem-link").click(); return; }
     if (event.key === "g") { waitingForGo = true; return; }
@@ -65,6 +80,12 @@
   function prepare() {
     const focused = location.hash.startsWith("#a") ? document.getElementById(location.hash.slice(1)) : null;
     if (focused) moveTo(rows().indexOf(focused));
+    if (location.hash.startsWith("#do-") && /^[a-z-]+$/.test(location.hash.slice(4))) {
+      const wanted = location.hash.slice(4);
+      history.replaceState(null, "", location.pathname);
+      const found = document.querySelector(`#main summary[data-key="${wanted}"]`);
+      if (found) use(wanted);
+    }
     const help = document.getElementById("keys");
     const off = document.getElementById("keys-off");
     if (help && off) {

@@ -79,7 +79,7 @@ def test_limits_are_those_of_the_record_and_none_are_made_up():
     upper = draw(
         labs=(lab(date(2026, 5, 1), 10.1, "calcium", "mg/dL", reference_high=10.3),)
     ).panels[0]
-    assert [one.words for one in upper.limits] == ["laboratory's upper limit 10.3"]
+    assert [one.words for one in upper.limits] == ["lab's upper limit 10.3"]
 
 
 def test_a_course_begins_and_ends_with_its_days_and_an_unknown_dose_is_no_zero():
