@@ -18,7 +18,9 @@ def items(value: Any) -> list[Any]:
 
 def mappings(value: Any) -> list[Resource]:
     """Only the objects among the items."""
-    return [item for item in items(value) if item.__class__ is dict]
+    if value.__class__ is list:
+        return [item for item in value if item.__class__ is dict]
+    return [value] if value.__class__ is dict else []
 
 
 def mapping(value: Any) -> Resource:

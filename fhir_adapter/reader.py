@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -46,6 +47,7 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_SOURCE = attrgetter("source")
 _KINDS = ("uses", "labs", "conditions", "procedures", "goals", "orders", "diets")
 _KNOWN = Proposal()
 
@@ -266,12 +268,18 @@ class _Facts:
 
     def frozen(self, patient: Patient, context: Context) -> FactSet:
         """All facts, in an order that does not depend on the order of the resources."""
-        ordered = {name: tuple(sorted(found, key=_order)) for name, found in self._found.items()}
+        ordered = {name: tuple(_ordered(found)) for name, found in self._found.items()}
         return FactSet(patient=patient, context=context, **ordered)
 
 
-def _order(fact: Fact) -> tuple[tuple[str, ...], str]:
+def _ordered(found: list[Any]) -> list[Any]:
     """By source; facts of one resource keep its order, those of nameless ones are told apart by content."""
+    if all("/" in fact.source[0] for fact in found):
+        return sorted(found, key=_SOURCE)
+    return sorted(found, key=_source_or_content)
+
+
+def _source_or_content(fact: Fact) -> tuple[tuple[str, ...], str]:
     return fact.source, "" if "/" in fact.source[0] else repr(fact)
 
 

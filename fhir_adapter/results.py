@@ -159,7 +159,7 @@ def _lab(
         performer=_performer(record),
         code=code,
         group=known.group,
-        specimen=reference_of(record.get("specimen")),
+        specimen=reference_of(record["specimen"]) if "specimen" in record else "",
         reference_high=_reference_high(holder, unit, measure, lens),
         reported=_reported(value),
         problem=problem,
@@ -206,7 +206,8 @@ def _unit(known: ResultCode, value: _Value, lens: Lens) -> tuple[LabUnit | None,
     vocabulary, measure = lens.vocabulary, known.is_
     # A bare unit text counts only when the code is absent or not understood.
     unit = vocabulary.lab_unit(measure, value.unit_code) if value.unit_code else None
-    by_text = vocabulary.lab_unit(measure, value.unit) if value.unit else None
+    alike = value.unit == value.unit_code
+    by_text = vocabulary.lab_unit(measure, value.unit) if value.unit and not alike else None
     if unit and by_text and unit.family != by_text.family:
         return None, "unit-mismatch"
     unit = unit or by_text
@@ -226,7 +227,8 @@ def _reported(value: _Value) -> str:
     if value.value is None:
         return ""
     unit = value.unit or value.unit_code
-    return " ".join(part for part in (f"{value.comparator}{value.value:g}", unit) if part)
+    reported = f"{value.comparator}{value.value:g}"
+    return f"{reported} {unit}" if unit else reported
 
 
 def _taken(record: Resource, lens: Lens) -> Moment | None:
@@ -251,9 +253,9 @@ def _reference_high(
     holder: Resource, unit: LabUnit | None, measure: str, lens: Lens
 ) -> float | None:
     """The laboratory's own upper limit, in the same unit family; zero means not given."""
-    if unit is None:
+    if unit is None or "referenceRange" not in holder:
         return None
-    for one in mappings(holder.get("referenceRange")):
+    for one in mappings(holder["referenceRange"]):
         high = mapping(one.get("high"))
         value = number(high.get("value"))
         if value is None or value <= 0:

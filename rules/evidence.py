@@ -53,8 +53,6 @@ class Evidence:
                 self._uses_by_class.setdefault(name, []).append(use)
         for lab in facts.labs:
             self._labs_by_measure.setdefault(lab.measure, []).append(lab)
-        for labs in self._labs_by_measure.values():
-            labs.sort(key=_newest_first)
 
     # Facts -----------------------------------------------------------------------------------------------------
 
@@ -64,11 +62,17 @@ class Evidence:
 
     def labs_of(self, measure: str) -> tuple[LabResult, ...]:
         """Usable results of a measure, newest first."""
-        return tuple(lab for lab in self._labs_by_measure.get(measure, ()) if not lab.problem)
+        return self.once(
+            ("labs", measure),
+            lambda: tuple(lab for lab in self._newest_first(measure) if not lab.problem),
+        )
 
     def unusable_labs(self, measure: str) -> tuple[LabResult, ...]:
         """Results of a measure that must not decide anything, newest first."""
-        return tuple(lab for lab in self._labs_by_measure.get(measure, ()) if lab.problem)
+        return tuple(lab for lab in self._newest_first(measure) if lab.problem)
+
+    def _newest_first(self, measure: str) -> list[LabResult]:
+        return sorted(self._labs_by_measure.get(measure, ()), key=_newest_first)
 
     def conditions_of(self, problem: str) -> tuple[Condition, ...]:
         """Entries of the problem list for one problem, whatever their status."""

@@ -14,6 +14,10 @@ FINAL = frozenset({"final", "amended", "corrected"})
 
 def inrs(e: Evidence) -> list[LabResult]:
     """Final INR results with a value and a day not in the future, newest first."""
+    return e.once("inrs", lambda: _inrs(e))
+
+
+def _inrs(e: Evidence) -> list[LabResult]:
     return [
         lab
         for lab in e.labs_of("inr")
