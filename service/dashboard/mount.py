@@ -10,11 +10,14 @@ from service.dashboard.account_page import AccountPage
 from service.dashboard.accounts_page import AccountsPage
 from service.dashboard.alert_page import AlertPage
 from service.dashboard.assets import serve_asset
+from service.dashboard.audit_page import AuditPage
 from service.dashboard.desk import Desk
 from service.dashboard.exports import Exports
 from service.dashboard.gate import Gate
+from service.dashboard.handover_page import HandoverPage
 from service.dashboard.live import Live
 from service.dashboard.patient_page import PatientPage
+from service.dashboard.queue_page import QueuePage
 from service.dashboard.replaying import Replaying
 from service.dashboard.queue_page import QueuePage
 from service.dashboard.rule_page import RulePage
@@ -55,6 +58,8 @@ def mount_dashboard(app: FastAPI, parts: Parts, record: Record) -> Desk:
     RunsPage(desk, queue)
     RunPage(desk, queue)
     SilencesPage(desk)
+    AuditPage(desk)
+    HandoverPage(desk)
     Live(desk)
     app.router.routes.extend(desk.routes)
     app.router.routes.append(

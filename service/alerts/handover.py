@@ -1,0 +1,207 @@
+"""What a shift hands to the next one: what came up, what was done with it, what is left, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sqlalchemy import Row, func, or_, select
+
+from rules.errors import DekacardError
+from service import audit
+from service.alerts import models
+from service.alerts.past_answers import micros
+from service.alerts.screen_tables import handover_note
+from service.alerts.values import AuditEntry
+from service.evidence_vault import bound, seal_text, unseal_text
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from service.alerts.database import Database
+    from service.alerts.keyring import Keyring
+
+DONE = ("resolve", "override", "data-problem")
+_SHOWN = ("live", "review")
+_MOST = 200
+
+
+class Shift(msgspec.Struct, frozen=True, kw_only=True):
+    """A span of work in microseconds; the end is not included."""
+
+    start: int
+    end: int
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """A note for the next shift."""
+
+    at: int
+    actor: str
+    text: str
+
+
+class Handover(msgspec.Struct, frozen=True, kw_only=True):
+    """One shift: counts of everything, rows of what the next one must know.
+
+    ``done`` are (event, alert) pairs; ``unclaimed``, ``due`` and ``left`` tell how it stands at ``now``.
+    """
+
+    opened: dict[str, int]
+    actions: dict[str, int]
+    done: list[Row[Any]]
+    snoozed: list[Row[Any]]
+    escalated: list[Row[Any]]
+    unclaimed: list[Row[Any]]
+    due: list[Row[Any]]
+    left: dict[str, int]
+
+
+def handover(database: Database, tenant: str, shift: Shift, now: int, until: int) -> Handover:
+    """One shift as it looks at ``now``; ``due`` are snoozes that end before ``until`` (microseconds)."""
+    with database.reading() as connection:
+        return Handover(
+            opened=_opened(connection, tenant, shift),
+            actions=_actions(connection, tenant, shift),
+            done=_events(connection, tenant, shift, DONE),
+            snoozed=_events(connection, tenant, shift, ("snooze",)),
+            escalated=_events(connection, tenant, shift, ("escalated", "recurred")),
+            unclaimed=_unclaimed(connection, tenant),
+            due=_due(connection, tenant, now, until),
+            left=_left(connection, tenant),
+        )
+
+
+def add_note(
+    database: Database, keyring: Keyring, *, tenant: str, shift: int, actor: str, at: datetime, text: str
+) -> None:  # fmt: skip
+    """Write a note for the next shift; it is sealed like every free text."""
+    sealed_with, note = seal_text(keyring, text, bound("handover_note", tenant))
+
+    def put(connection: Connection) -> None:
+        connection.execute(
+            handover_note.insert().values(
+                tenant=tenant, shift=shift, at=micros(at), actor=actor, sealed_with=sealed_with, note=note
+            )
+        )  # fmt: skip
+        entry = AuditEntry(
+            tenant=tenant, at=at, actor=actor, action="note", object=f"handover/{shift}"
+        )
+        audit.append(connection, keyring, entry)
+
+    database.write(put)
+
+
+def notes(database: Database, keyring: Keyring, tenant: str, shift: int) -> list[Note]:
+    """Notes of a shift, oldest first."""
+    query = (
+        select(handover_note)
+        .where(handover_note.c.tenant == tenant, handover_note.c.shift == shift)
+        .order_by(handover_note.c.id)
+    )
+    with database.reading() as connection:
+        rows = connection.execute(query).all()
+    return [Note(at=row.at, actor=row.actor, text=_opened_note(keyring, row)) for row in rows]
+
+
+def _opened_note(keyring: Keyring, row: Row[Any]) -> str:
+    try:
+        return unseal_text(keyring, row.sealed_with, row.note, bound("handover_note", row.tenant))
+    except DekacardError as error:
+        return f"({error})"
+
+
+def _opened(connection: Connection, tenant: str, shift: Shift) -> dict[str, int]:
+    table = models.alert
+    rows = connection.execute(
+        select(table.c.indicator, func.count())
+        .where(
+            table.c.tenant == tenant,
+            table.c.first_seen >= shift.start,
+            table.c.first_seen < shift.end,
+            table.c.mode.in_(_SHOWN),
+        )
+        .group_by(table.c.indicator)
+    )
+    return {str(indicator): int(count) for indicator, count in rows}
+
+
+def _actions(connection: Connection, tenant: str, shift: Shift) -> dict[str, int]:
+    table = models.event
+    rows = connection.execute(
+        select(table.c.action, func.count())
+        .where(table.c.tenant == tenant, table.c.at >= shift.start, table.c.at < shift.end)
+        .group_by(table.c.action)
+    )
+    return {str(action): int(count) for action, count in rows}
+
+
+def _events(
+    connection: Connection, tenant: str, shift: Shift, actions: Sequence[str]
+) -> list[Row[Any]]:
+    event, alert = models.event, models.alert
+    query = (
+        select(
+            event.c.at, event.c.actor, event.c.action, event.c.reason, alert.c.id, alert.c.patient, alert.c.indicator,
+            alert.c.summary, alert.c.title, alert.c.snoozed_until,
+        )
+        .join(alert, (alert.c.tenant == event.c.tenant) & (alert.c.id == event.c.alert))
+        .where(
+            event.c.tenant == tenant, event.c.at >= shift.start, event.c.at < shift.end, event.c.action.in_(actions),
+            alert.c.mode.in_(_SHOWN),
+        )
+        .order_by(alert.c.severity.desc(), event.c.id.desc())
+        .limit(_MOST)
+    )  # fmt: skip
+    return list(connection.execute(query).all())
+
+
+def _unclaimed(connection: Connection, tenant: str) -> list[Row[Any]]:
+    table = models.alert
+    query = (
+        select(table)
+        .where(
+            table.c.tenant == tenant,
+            table.c.is_open == 1,
+            table.c.severity == 2,  # noqa: PLR2004 - critical
+            table.c.assignee == "",
+            table.c.mode.in_(_SHOWN),
+        )
+        .order_by(table.c.first_seen)
+        .limit(_MOST)
+    )
+    return list(connection.execute(query).all())
+
+
+def _due(connection: Connection, tenant: str, now: int, until: int) -> list[Row[Any]]:
+    table = models.alert
+    query = (
+        select(table)
+        .where(
+            table.c.tenant == tenant,
+            table.c.is_open == 1,
+            table.c.snoozed_until > now,
+            table.c.snoozed_until <= until,
+            table.c.mode.in_(_SHOWN),
+        )
+        .order_by(table.c.snoozed_until)
+        .limit(_MOST)
+    )
+    return list(connection.execute(query).all())
+
+
+def _left(connection: Connection, tenant: str) -> dict[str, int]:
+    table = models.alert
+    rows = connection.execute(
+        select(table.c.indicator, func.count())
+        .where(
+            table.c.tenant == tenant,
+            table.c.is_open == 1,
+            table.c.mode.in_(_SHOWN),
+            or_(table.c.severity > 0, table.c.kind == "not-evaluated"),
+        )
+        .group_by(table.c.indicator)
+    )
+    return {str(indicator): int(count) for indicator, count in rows}
