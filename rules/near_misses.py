@@ -89,7 +89,7 @@ class Trier:
         trials = list(self._ways(rule, 0, {}, ()))
         if about is not None:
             trials = [one for one in trials if one.about == about] or trials
-        return min(trials, key=lambda one: len(one.failing), default=None)
+        return min(trials, key=lambda one: (len(one.failing), _distance(one)), default=None)
 
     def near(self, rules: Iterable[Rule]) -> list[Trial]:
         """Rules that almost spoke, those that missed a number by the least first."""
@@ -212,8 +212,8 @@ def _subject(bound: _Bound) -> str:
 
 
 def _distance(trial: Trial) -> float:
-    distance = trial.failing[0].distance
-    return float("inf") if distance is None else distance
+    distances = [one.distance for one in trial.failing if one.distance is not None]
+    return min(distances, default=float("inf"))
 
 
 def _plain(value: Any) -> Any:
