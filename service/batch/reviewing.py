@@ -17,6 +17,7 @@ from fhir_adapter.elements import Resource
 from rules.engine import Engine
 from rules.errors import EngineError, RequestError
 from service.batch.answers import MEASURED, Answers
+from service.batch.deletions import Deletions
 from service.batch.medications import medications_for
 from service.batch.notes import Notebook
 from service.batch.shards import Form, Record
@@ -26,6 +27,12 @@ from service.front_door import read_json
 from service.review import Case, review
 
 _BROKEN: Final = "a line could not be read"
+# All that a review takes from a Patient who has nothing else, apart from the id.
+_TRAITS: Final = ("birthDate", "gender", "deceasedBoolean", "deceasedDateTime")
+_PLAIN: Final = frozenset({str, bool, type(None)})
+_MOST_TRAITS: Final = 262_144
+_NOTHING_TO_SAY: Final = ShardReport(patients=1, reviewed=1, silent=1)
+Traits = tuple[str | bool | None, ...]
 
 
 class Reviewer:
@@ -49,7 +56,9 @@ class Reviewer:
         self._zone = ZoneInfo(options.zone)
         self._answers = Answers(engine.rulebook, self._as_of)
         self._unread = unread
+        self._silent: set[Traits] = set()
         self.notebook: Notebook | None = None
+        self.deletions = Deletions()
 
     def review_shard(self, records: Iterable[Record], report: ShardReport) -> Iterator[bytes]:
         """One JSON line for each patient about whom anything is to be said, in order of their ids."""
@@ -69,14 +78,40 @@ class Reviewer:
                 yield line
 
     def review_patient(self, key: str, records: list[Record], report: ShardReport) -> bytes | None:
-        """The answer about one patient as a JSON line; None when nothing is to be said."""
+        """The answer about one patient as a JSON line; None when nothing is to be said.
+
+        Most of a population are known by their Patient resource alone. A review takes nothing from that but a few
+        traits, so silence about one of them is silence about all who share them.
+        """
+        if len(records) > 1 or self.notebook is not None or self.deletions.listed:
+            return self._reviewed(key, records, report)
+        traits = _traits(key, records[0])
+        if traits is None:
+            return self._reviewed(key, records, report)
+        if traits not in self._silent:
+            own = ShardReport()
+            line = self._reviewed(key, records, own)
+            if line is None and own == _NOTHING_TO_SAY and len(self._silent) < _MOST_TRAITS:
+                self._silent.add(traits)
+            report.add(own)
+            return line
+        report.patients += 1
+        report.reviewed += 1
+        report.silent += 1
+        return None
+
+    def _reviewed(self, key: str, records: list[Record], report: ShardReport) -> bytes | None:
         records.sort(key=lambda one: (one.file, one.offset, one.line))
         report.patients += 1
         gathered = _Gathered(self._names, report, key)
         for record in records:
             gathered.take(record)
         unread = gathered.unread(self._exported)
-        resources = gathered.resources
+        resources = self.deletions.remaining(gathered.resources)
+        report.deleted += len(gathered.resources) - len(resources)
+        if self.deletions.patient_left(key, gathered.resources, resources):
+            report.patients -= 1
+            return None
         case = Case(
             resources=[*resources, *medications_for(resources, self._shelf)],
             patient_id=key,
@@ -102,6 +137,20 @@ class Reviewer:
             report.silent += 1
             return None
         return orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _traits(key: str, record: Record) -> Traits | None:
+    """What a review of this record depends on if it is a plain Patient; None if it is anything else."""
+    if record.form is not Form.LINE or b'"Patient"' not in record.raw:
+        return None
+    try:
+        value = read_json(record.raw, max_bytes=sys.maxsize)
+    except RequestError:
+        return None
+    if value.get("resourceType") != "Patient" or value.get("id") != key:
+        return None
+    traits = tuple(map(value.get, _TRAITS))
+    return traits if _PLAIN.issuperset(map(type, traits)) else None
 
 
 class _Gathered:

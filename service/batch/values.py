@@ -107,4 +107,23 @@ class ShardReport(msgspec.Struct, kw_only=True):
     firings: dict[str, int] = {}
     gaps: dict[str, int] = {}
     failures: int = 0
+    deleted: int = 0
     measures: dict[str, dict[str, int]] = {}
+
+    def add(self, other: ShardReport) -> None:
+        """Take what another report holds into this one."""
+        self.patients += other.patients
+        self.reviewed += other.reviewed
+        self.silent += other.silent
+        self.failures += other.failures
+        self.deleted += other.deleted
+        self.rejects = [*self.rejects, *other.rejects]
+        _add(self.firings, other.firings)
+        _add(self.gaps, other.gaps)
+        for name, counts in other.measures.items():
+            _add(self.measures.setdefault(name, {}), counts)
+
+
+def _add(into: dict[str, int], counts: dict[str, int]) -> None:
+    for name, number in counts.items():
+        into[name] = into.get(name, 0) + number
