@@ -80,17 +80,20 @@ def _kept_in(folder: Path) -> dict[str, Any]:
         "store_url": f"sqlite:///{folder}/record.db",
         "spool_dir": folder / "spool",
         "keyring": folder / "keys.json",
+        "runs_dir": folder / "runs",
     }
 
 
 def _fill(application: FastAPI) -> None:
     """Give the worklist something to show: a year of invented patients, really reviewed."""
+    from service.dashboard.demo_screens import furnish
     from service.dashboard.demo_year import fill_year, settle_year, wait_for_store
 
     record, engine = application.state.recorder, application.state.engine
     visits = fill_year(record, engine, TOLD_ON)
     wait_for_store(record, visits)
     settle_year(record, engine, TOLD_ON)
+    furnish(application, TOLD_ON)
 
 
 @contextmanager

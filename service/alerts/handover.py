@@ -12,7 +12,7 @@ from sqlalchemy import Row, func, or_, select
 from rules.errors import DekacardError
 from service import audit
 from service.alerts import models
-from service.alerts.past_answers import micros
+from service.alerts.past_answers import instant, micros
 from service.alerts.screen_tables import handover_note
 from service.alerts.values import AuditEntry
 from service.evidence_vault import bound, seal_text, unseal_text
@@ -87,7 +87,11 @@ def add_note(
             )
         )  # fmt: skip
         entry = AuditEntry(
-            tenant=tenant, at=at, actor=actor, action="note", object=f"handover/{shift}"
+            tenant=tenant,
+            at=at,
+            actor=actor,
+            action="note",
+            object=f"handover/{instant(shift).isoformat(timespec='minutes')}",
         )
         audit.append(connection, keyring, entry)
 
@@ -155,7 +159,8 @@ def _events(
         .order_by(alert.c.severity.desc(), event.c.id.desc())
         .limit(_MOST)
     )  # fmt: skip
-    return list(connection.execute(query).all())
+    found: Any = connection.execute(query).all()
+    return list(found)
 
 
 def _unclaimed(connection: Connection, tenant: str) -> list[Row[Any]]:

@@ -23,6 +23,7 @@ from service.alerts.access import accounts, new_account
 from service.alerts.lifecycle import Request
 from service.alerts.values import Call
 from service.alerts.worklist import Filter
+from service.dashboard.demo_screens import answer_cards, cards_of, trial_of
 from service.dashboard.gate import DEMO_TENANT
 from service.dashboard.reasons import reasons_for
 from service.review import Case, review
@@ -151,8 +152,11 @@ def fill_year(record: Record, engine: Engine, today: datetime, *, profile: str =
         call = Call(
             id=number.hex, tenant=DEMO_TENANT, patient=patient, received=at, hook="patient-view",
             service="vitamin-dk-patient-view", hook_instance=str(number), user="Practitioner/demo", elapsed_ms=2.0,
+            modes=trial_of(at, today),
         )  # fmt: skip
-        record.record(call, done, gap_cards=done.gap_cards, may_speak=may_speak)
+        cards = cards_of(record, call, done)
+        record.record(call, done, cards, gap_cards=done.gap_cards, may_speak=may_speak)
+        answer_cards(record, call, done, cards)
     return len(visits)
 
 

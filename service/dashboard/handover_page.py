@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
@@ -24,7 +24,7 @@ _LONGEST_PAST: Final = timedelta(days=400)
 class Shifts:
     """When shifts begin in one zone; a shift ends where the next begins."""
 
-    def __init__(self, starts: tuple[str, ...], zone: ZoneInfo) -> None:
+    def __init__(self, starts: tuple[str, ...], zone: tzinfo) -> None:
         self._starts = sorted(time.fromisoformat(one) for one in starts) or [time(0)]
         self._zone = zone
 
@@ -91,7 +91,7 @@ class HandoverPage:
             record.database, tenant, Shift(start=micros(begin), end=micros(end)), micros(visit.now), micros(next_end)
         )  # fmt: skip
         rows = [*found.done, *found.snoozed, *found.escalated, *found.unclaimed, *found.due]
-        self._desk.note(visit, "view", f"handover/{micros(begin)}")
+        self._desk.note(visit, "view", f"handover/{begin.isoformat(timespec='minutes')}")
         return visit.page(
             "handover.html", status=status, problem=problem, shift=found, begin=begin, end=end, number=micros(begin),
             is_current=begin == current, earlier=micros(self._shifts.around(begin - timedelta(seconds=1))[0]),

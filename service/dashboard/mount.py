@@ -55,6 +55,7 @@ def mount_dashboard(app: FastAPI, parts: Parts, record: Record) -> Desk:
     RulesPage(desk)
     RulePage(desk)
     queue = RunQueue(record, parts.settings, parts.clock)
+    app.state.run_queue = queue
     RunsPage(desk, queue)
     RunPage(desk, queue)
     SilencesPage(desk)

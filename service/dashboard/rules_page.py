@@ -102,13 +102,14 @@ class RulesPage:
         counted = figures(database, tenant, since_day=since, until_day=today, rules=names)
         courses = trends(database, tenant, since_day=since, until_day=today, rules=names)
         waiting = {one.rule for one in changes(database, tenant) if one.state == "asked"}
-        return [
+        lines = [
             _line(
                 book, name, parts.mode_of(tenant, name), [one for one in counted if one.rule == name], courses[name],
                 visit, waits=name in waiting,
             )
             for name in names
         ]  # fmt: skip
+        return sorted(lines, key=lambda one: (-one.fired, one.rule))
 
 
 def span_of(query: Mapping[str, str]) -> str:

@@ -21,6 +21,7 @@ from sqlalchemy import select
 from service.alerts import models
 from service.alerts.worklist import Filter
 from service.app import create_app
+from service.dashboard.demo_screens import furnish
 from service.dashboard.demo_year import fill_year, settle_year, wait_for_store
 from service.settings import Settings
 
@@ -86,11 +87,13 @@ def served(tmp_path_factory):
         store_url=f"sqlite:///{place}/r.db",
         spool_dir=place / "spool",
         keyring=place / "keys.json",
+        runs_dir=place / "runs",
     )
     app = create_app(settings, clock=lambda: NOON)
     visits = fill_year(app.state.recorder, app.state.engine, NOON)
     wait_for_store(app.state.recorder, visits)
     settle_year(app.state.recorder, app.state.engine, NOON)
+    furnish(app, NOON)
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app, log_level="error", access_log=False, ws="none", timeout_graceful_shutdown=1

@@ -90,6 +90,7 @@ def application(tmp_path_factory):
         store_url=f"sqlite:///{place}/r.db",
         spool_dir=place / "spool",
         keyring=place / "keys.json",
+        runs_dir=place / "runs",
     )
     app = create_app(settings, clock=lambda: made["site"].now)
     made["site"] = Site(app)
