@@ -63,6 +63,10 @@ def shared_metrics() -> Iterator[Callable[[int, str], None]]:
         from service.telemetry_metrics import Metrics, forget_worker
 
         metrics = Metrics()
+        for cause in ("SIGABRT", "SIGBUS", "SIGKILL", "SIGSEGV", "exit-1"):
+            metrics.add(
+                "worker_restarts", (cause,), 0
+            )  # so that the first one is seen to be one more
 
         def count(process: int, cause: str) -> None:
             metrics.add("worker_restarts", (cause,), 1)

@@ -93,8 +93,24 @@ class Watching:
         if self._metrics is None:
             metrics = Metrics()
             metrics.set("worker_started_seconds", self._parts.clock().timestamp())
+            self._begin_at_zero(metrics)
             self._site = scrape_of(self._parts, self._record)
             self._metrics = metrics
+
+    def _begin_at_zero(self, metrics: Metrics) -> None:
+        """Counters of faults exist before the first: one that appears with a 1 never seems to have grown."""
+        registry = self._parts.registry
+        profiles = [profile.id for profile in registry.profiles] if registry is not None else []
+        for name, labels in (
+            *(("rule_failed", rule) for rule in self._parts.engine.rulebook.cards),
+            *(("calls_limited", profile) for profile in profiles),
+            ("faults", "unexpected"),
+            ("log_dropped", "key"),
+            ("log_dropped", "value"),
+            ("evaluation_incomplete", "deadline"),
+            ("evaluation_incomplete", "rule-failed"),
+        ):
+            metrics.add(name, (labels,), 0)
 
     def _pass_on(self) -> None:
         """In the loop that serves, where nothing is noted meanwhile."""

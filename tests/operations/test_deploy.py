@@ -1,0 +1,288 @@
+"""What ships to run the service with: read as strictly as can be done without a cluster, a container or a proxy."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.serving import DRAIN_SECONDS
+from service.settings import PREFIX, Settings
+from service.telemetry_metrics import COUNTERS, GAUGES, TIMES
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+TOOLS = str(Path(sys.executable).parent)
+
+
+@pytest.fixture
+def deploy(root):
+    return root / "deploy"
+
+
+def program(name):
+    """Where a program lies; scripts/bootstrap puts it there, so a missing one fails."""
+    found = shutil.which(name, path=f"{TOOLS}:/usr/bin:/usr/local/bin:/bin") or shutil.which(name)
+    assert found, f"{name} is missing: run scripts/bootstrap test"
+    return found
+
+
+def run(*command, cwd=None):
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """Names of all metrics that a service with a record publishes, by asking one."""
+    folder = tmp_path_factory.mktemp("published")
+    settings = Settings(
+        dev=True, engine="compiled", store_url=f"sqlite:///{folder}/r.db", spool_dir=folder / "spool",
+        keyring=folder / "keys",
+    )  # fmt: skip
+    app = create_app(settings, clock=lambda: NOON)
+    with TestClient(app, base_url="http://127.0.0.1:8080") as client:
+        client.get("/livez")
+        text = client.get("/metrics").text
+    named = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+    named |= {f"dekacard_{name}_total" for name in COUNTERS}
+    named |= {f"dekacard_{name}{end}" for name in TIMES for end in ("_bucket", "_sum", "_count")}
+    return named | {f"dekacard_{name}" for name in GAUGES} | {"dekacard_profiles_refused"}
+
+
+class TestPrometheus:
+    def test_rules_and_example_are_what_promtool_accepts(self, deploy):
+        promtool = program("promtool")
+        for kind, file in (("rules", "alerts.yaml"), ("config", "prometheus.yaml")):
+            status, said = run(promtool, "check", kind, file, cwd=deploy / "prometheus")
+            assert status == 0, said
+
+    def test_each_alert_is_raised_by_its_cause_and_silent_beside_it(self, deploy):
+        status, said = run(
+            program("promtool"), "test", "rules", "alerts.test.yaml", cwd=deploy / "prometheus"
+        )
+        assert status == 0, said
+        tests = yaml.safe_load((deploy / "prometheus" / "alerts.test.yaml").read_text())["tests"]
+        tried = [(one["alertname"], bool(one["exp_alerts"])) for t in tests for one in t["alert_rule_test"]]  # fmt: skip
+        for alert in alerts(deploy):
+            assert (alert["alert"], True) in tried
+            assert (alert["alert"], False) in tried
+
+    @pytest.mark.parametrize(
+        ("told", "instead"),
+        [("== 0\n        for: 1m", "== 5\n        for: 1m"), ("> 0.9 and", "> 0.99 and"), ("> 900", "> 90")],
+    )  # fmt: skip
+    def test_a_changed_threshold_is_noticed(self, deploy, tmp_path, told, instead):
+        rules = (deploy / "prometheus" / "alerts.yaml").read_text()
+        assert rules.count(told) == 1
+        (tmp_path / "alerts.yaml").write_text(rules.replace(told, instead))
+        shutil.copy(deploy / "prometheus" / "alerts.test.yaml", tmp_path)
+        assert run(program("promtool"), "test", "rules", "alerts.test.yaml", cwd=tmp_path)[0] != 0
+
+    def test_alerts_and_dashboard_ask_for_what_the_service_publishes(self, deploy, published):
+        texts = [alert["expr"] for alert in alerts(deploy)]
+        dashboard = json.loads((deploy / "grafana" / "dekacard.json").read_text())
+        texts += [t["expr"] for p in dashboard["panels"] for t in p.get("targets", ())]
+        texts += [str(v["query"]) for v in dashboard["templating"]["list"]]
+        asked = {name for text in texts for name in re.findall(r"\bdekacard_\w+", text)}
+        assert asked - published == set()
+        shown = {
+            family(name)
+            for panel in dashboard["panels"]
+            for target in panel.get("targets", ())
+            for name in re.findall(r"\bdekacard_\w+", target["expr"])
+        }
+        assert {family(name) for name in published} - shown == set()
+
+    def test_every_metric_and_alert_is_explained_to_operators(self, root, deploy, published):
+        page = (root / "docs" / "operators" / "metrics.md").read_text()
+        for name in published:
+            assert f"`{family(name)}`" in page, name
+        for alert in alerts(deploy):
+            assert f"`{alert['alert']}`" in page, alert["alert"]
+
+    def test_panels_have_places_of_their_own(self, deploy):
+        dashboard = json.loads((deploy / "grafana" / "dekacard.json").read_text())
+        taken = set()
+        for panel in dashboard["panels"]:
+            at = panel["gridPos"]
+            cells = {
+                (x, y)
+                for x in range(at["x"], at["x"] + at["w"])
+                for y in range(at["y"], at["y"] + at["h"])
+            }
+            assert not cells & taken, panel["title"]
+            assert at["x"] + at["w"] <= 24
+            taken |= cells
+        assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+def family(name):
+    """The metric that a series belongs to."""
+    return re.sub(r"_(total|bucket|sum|count|created)$", "", name)
+
+
+def alerts(deploy):
+    groups = yaml.safe_load((deploy / "prometheus" / "alerts.yaml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+class TestSystemd:
+    @pytest.fixture
+    def unit(self, deploy):
+        return (deploy / "systemd" / "dekacard.service").read_text()
+
+    def test_the_unit_is_what_systemd_accepts(self, unit, tmp_path):
+        # The program is not installed here: any other stands in for it
+        (tmp_path / "dekacard.service").write_text(
+            unit.replace("/opt/dekacard/bin/dekacard", sys.executable)
+        )
+        status, said = run(
+            program("systemd-analyze"), "verify", "--man=no", str(tmp_path / "dekacard.service")
+        )
+        told = [line for line in said.splitlines() if "dekacard.service" in line]
+        assert (status, told) == (0, []), said
+
+    def test_the_unit_is_closed_off(self, deploy):
+        status, said = run(
+            program("systemd-analyze"), "security", "--offline=yes", "--threshold=15",
+            str(deploy / "systemd" / "dekacard.service"),
+        )  # fmt: skip
+        assert status == 0, said[-800:]
+
+    def test_it_waits_longer_than_a_drain_takes(self, unit):
+        assert int(re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[1]) > DRAIN_SECONDS + 10
+
+
+def test_every_setting_named_anywhere_exists(deploy):
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for file in deploy.rglob("*"):
+        if file.is_file():
+            named = set(re.findall(r"DEKACARD_[A-Z_]+", file.read_text()))
+            assert named - known - {"DEKACARD_NAME"} == set(), file
+
+
+class TestImage:
+    @pytest.fixture
+    def stages(self, deploy):
+        text = (deploy / "Dockerfile").read_text()
+        return re.split(r"(?m)^FROM ", text)[1:]
+
+    def test_the_compiler_stays_behind(self, stages):
+        assert len(stages) == 2
+        assert "gcc" in stages[0]
+        assert "gcc" not in stages[1]
+        assert "apt-get" not in stages[1]
+
+    def test_it_runs_as_nobody_special_and_asks_how_it_is(self, stages):
+        last = stages[1]
+        assert re.search(r"^USER 10001:10001$", last, re.MULTILINE)
+        assert last.index("USER 10001") < last.index("ENTRYPOINT")
+        assert "HEALTHCHECK" in last
+        assert "/livez" in last
+
+    def test_packages_come_from_the_lock_with_the_flags_of_the_engine(self, stages, root):
+        assert stages[0].count("uv sync --frozen") == 2
+        assert "pyproject.toml uv.lock" in stages[0]
+        version = re.search(r"^uv_version=(\S+)$", (root / "scripts" / "bootstrap").read_text(), re.MULTILINE)[1]  # fmt: skip
+        assert f"uv=={version}" in stages[0]
+
+    def test_everything_copied_is_sent_to_the_builder(self, stages, root):
+        sent = {
+            line[1:]
+            for line in (root / ".dockerignore").read_text().splitlines()
+            if line.startswith("!")
+        }
+        copied = {
+            name
+            for line in re.findall(r"^COPY (?!--from)(.*)$", stages[0], re.MULTILINE)
+            for name in line.split()[:-1]
+        }
+        assert copied == sent
+        assert all((root / name).exists() for name in copied)
+
+
+class TestCompose:
+    @pytest.fixture
+    def services(self, deploy):
+        return yaml.safe_load((deploy / "compose" / "compose.yaml").read_text())["services"]
+
+    def test_nothing_may_more_than_it_must(self, services):
+        for name, one in services.items():
+            assert one["read_only"] is True, name
+            assert one["cap_drop"] == ["ALL"], name
+            assert one["security_opt"] == ["no-new-privileges:true"], name
+            assert "privileged" not in one, name
+            assert all(":ro" in v or "/" not in v.partition(":")[0] for v in one.get("volumes", ()))
+
+    def test_only_the_proxy_is_reached_from_outside(self, services):
+        assert [name for name, one in services.items() if "ports" in one] == ["proxy"]
+
+    def test_the_schema_is_upgraded_before_the_service_starts(self, services):
+        assert services["upgrade"]["command"] == ["db", "upgrade"]
+        assert services["service"]["depends_on"]["upgrade"]["condition"] == "service_completed_successfully"  # fmt: skip
+
+    def test_no_secret_is_written_down(self, deploy):
+        for file in (deploy / "compose").iterdir():
+            for found in re.findall(r"(?i)password=(.*)$", file.read_text(), re.MULTILINE):
+                assert found == "", file
+
+    def test_figures_stay_inside(self, deploy):
+        assert "@inside path /metrics /readyz /livez" in (deploy / "compose" / "Caddyfile").read_text()  # fmt: skip
+
+
+class TestKubernetes:
+    @pytest.fixture
+    def objects(self, deploy):
+        folder = deploy / "kubernetes"
+        listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+        assert {path.name for path in folder.glob("*.yaml")} == {*listed, "kustomization.yaml"}
+        return {
+            (one["kind"], one["metadata"]["name"]): one
+            for name in listed
+            for one in yaml.safe_load_all((folder / name).read_text())
+        }
+
+    def test_pods_meet_the_restricted_standard(self, objects):
+        for kind, name in (("StatefulSet", "dekacard"), ("Job", "dekacard-upgrade")):
+            pod = objects[kind, name]["spec"]["template"]["spec"]
+            assert pod["automountServiceAccountToken"] is False
+            assert pod["securityContext"]["runAsNonRoot"] is True
+            assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+            mounted = {volume["name"] for volume in pod["volumes"]} | {"state"}
+            for container in pod["containers"]:
+                inner = container["securityContext"]
+                assert inner["allowPrivilegeEscalation"] is False
+                assert inner["readOnlyRootFilesystem"] is True
+                assert inner["capabilities"] == {"drop": ["ALL"]}
+                assert {m["name"] for m in container["volumeMounts"]} <= mounted
+                assert "memory" in container["resources"]["limits"]
+
+    def test_probes_ask_for_what_the_service_offers_and_the_spool_outlives_the_pod(self, objects):
+        stateful = objects["StatefulSet", "dekacard"]["spec"]
+        (container,) = stateful["template"]["spec"]["containers"]
+        paths = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}  # fmt: skip
+        assert paths == {"/livez", "/readyz"}
+        assert (
+            container["livenessProbe"]["httpGet"]["path"] == "/livez"
+        )  # a store that is down restarts nobody
+        assert stateful["volumeClaimTemplates"][0]["metadata"]["name"] == "state"
+        grace = stateful["template"]["spec"]["terminationGracePeriodSeconds"]
+        assert grace > DRAIN_SECONDS + 15
+
+    def test_selectors_find_the_pods(self, objects):
+        labels = objects["StatefulSet", "dekacard"]["spec"]["template"]["metadata"]["labels"]
+        for kind, *path in (
+            ("Service", "selector"), ("PodDisruptionBudget", "selector", "matchLabels"),
+            ("NetworkPolicy", "podSelector", "matchLabels"), ("StatefulSet", "selector", "matchLabels"),
+        ):  # fmt: skip
+            selector = objects[kind, "dekacard"]["spec"]
+            for step in path:
+                selector = selector[step]
+            assert selector.items() <= labels.items()
