@@ -159,6 +159,8 @@ class Desk:
             )
         except DekacardError as error:
             response = _refusal(visit, error)
+        if "hx-request" in request.headers:
+            _tell_htmx(request.method, response)
         return armour(response, nonce, over_tls=self.secure)
 
     async def _filled(self, visit: Visit, request: Request, need: Right | Need) -> Visit:
@@ -196,6 +198,20 @@ class Desk:
             return handler(visit)
         except DekacardError as error:
             return _refusal(visit, error)
+
+
+def _tell_htmx(method: str, response: Response) -> None:
+    """What htmx does with an answer that is not simply the next content.
+
+    Whoever has no session any more leaves the whole page, so that nothing of it stays on an unattended screen; and a
+    refused form keeps the address of the page it stood on.
+    """
+    if response.headers.get("location") == "/login" or response.status_code == 401:  # noqa: PLR2004 - HTTP
+        response.status_code = 401
+        response.headers["HX-Redirect"] = "/login"
+        del response.headers["location"]
+    elif method == "POST" and "location" not in response.headers:
+        response.headers["HX-Replace-Url"] = "false"
 
 
 async def _form(request: Request) -> dict[str, str]:

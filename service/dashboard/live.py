@@ -1,4 +1,4 @@
-"""Tells an open worklist that something new came in: a number only, so that no row moves under a hand."""
+"""Tells an open worklist that something new came in: how much, and nothing else, so that no row moves under a hand."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Live:
                 return
             if count > told:
                 told = count
-                yield f"event: fresh\ndata: {count}\n\n"
+                yield f"data: {count} new {'alert' if count == 1 else 'alerts'}, show\n\n"
             await asyncio.sleep(_EVERY)
 
     def _count(self, tenant: str, since: int) -> int:

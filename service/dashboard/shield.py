@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _POLICY: Final = (
     "default-src 'none'; script-src 'nonce-{nonce}' 'strict-dynamic'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'"
+    "require-trusted-types-for 'script'; trusted-types htmx"
 )
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",

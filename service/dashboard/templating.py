@@ -61,6 +61,23 @@ def in_words(code: str) -> Markup:
     return escape(_finalise(code.replace("-", " ")))
 
 
+def stays(nonce: str, address: str) -> Markup:
+    """Attributes of a form that is sent without leaving the page: what comes back takes the place of the content.
+
+    Without JavaScript the form is sent as any other. htmx obeys no element that lacks the nonce of its page.
+    """
+    return Markup(
+        'hx-post="{}" hx-target="#main" hx-select="#main" hx-swap="outerHTML" hx-replace-url="true" hx-nonce="{}"'
+    ).format(address, nonce)
+
+
+def turns(nonce: str) -> Markup:
+    """Attributes of a link, or a form that asks, whose answer takes the place of the content, with its own address."""
+    return Markup(
+        'hx-boost="true" hx-target="#main" hx-select="#main" hx-swap="outerHTML" hx-nonce="{}"'
+    ).format(nonce)
+
+
 _environment = Environment(
     loader=PackageLoader("service.dashboard"),
     autoescape=True,
@@ -74,6 +91,8 @@ _environment.globals["asset"] = address_of
 _environment.globals["how_long"] = how_long
 _environment.globals["span_words"] = span_words
 _environment.globals["part_title"] = lambda code: scheme().titles.get(code, code)
+_environment.globals["stays"] = stays
+_environment.globals["turns"] = turns
 _environment.filters["moment"] = moment
 _environment.filters["in_words"] = in_words
 

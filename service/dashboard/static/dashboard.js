@@ -62,19 +62,15 @@
     if (actions[event.key]) { event.preventDefault(); use(actions[event.key]); }
   }
 
-  function listen() {
-    const bar = document.getElementById("fresh");
-    if (!bar || typeof EventSource === "undefined") return;
-    const source = new EventSource(`/live?since=${bar.dataset.since}`);
-    source.addEventListener("fresh", (event) => {
-      const count = Number(event.data);
-      if (!Number.isInteger(count) || count < 1) return;
-      const words = count === 1 ? "1 new alert, show" : `${count} new alerts, show`;
-      bar.querySelector("a").textContent = words;
-      bar.hidden = false;
-      status(words);
-    });
-    addEventListener("pagehide", () => source.close());
+  // What htmx put in place of the content: the row that was worked on is the place again, and what was done is said
+  function settle() {
+    const said = document.querySelector(".did [role=status]");
+    if (said) status(said.textContent);
+    const worked = new URLSearchParams(location.search).get("alert");
+    const row = worked && /^[0-9]+$/.test(worked) ? document.getElementById(`a${worked}`) : null;
+    if (row) { moveTo(rows().indexOf(row)); return; }
+    if (place >= rows().length) place = rows().length - 1;
+    if (document.activeElement === document.body) document.getElementById("main").focus({ preventScroll: true });
   }
 
   function prepare() {
@@ -96,7 +92,9 @@
       opener.addEventListener("click", () => help.showModal());
     }
     document.addEventListener("keydown", onKey);
-    listen();
+    document.addEventListener("htmx:after:swap", (event) => { if (event.detail.ctx && event.detail.ctx.select === "#main") settle(); });
+    // A stream that is refused means that the session is over: nothing of the page stays on the screen
+    document.addEventListener("htmx:sse:error", (event) => { if (event.detail.status === 401) location.assign("/login"); });
   }
   if (document.readyState === "loading") addEventListener("DOMContentLoaded", prepare); else prepare();
 })();
