@@ -15,6 +15,7 @@ from fhir_adapter.elements import Resource, mapping, reference_of, text
 
 # Small enough to stay in the cache of a processor from reading to the last search.
 CHUNK: Final = 1024 * 1024
+_DAMAGED_PIECE: Final = 16 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
 # Only what can be nothing but the whole truth is read without parsing; the rest is parsed (key_of_line).
 _SUBJECT: Final = re.compile(
@@ -67,7 +68,9 @@ def _numbered(blocks: Iterator[bytes]) -> Iterator[Chunk]:
 def count_lines(data: bytes) -> int:
     """How many lines there are; the last may lack its end."""
     lines = 0
-    for _ in BytesIO(data):  # five times as fast as bytes.count, which looks at every byte by itself
+    for _ in BytesIO(
+        data
+    ):  # five times as fast as bytes.count, which looks at every byte by itself
         lines += 1
     return lines
 
@@ -104,12 +107,36 @@ def _blocks(file: BinaryIO, offset: int, length: int | None) -> Iterator[bytes]:
 
 
 def _unzipped(path: Path) -> Iterator[bytes]:
+    given = 0
     try:
         with gzip.open(path, "rb") as file:
             while block := file.read(CHUNK):
+                given += len(block)
                 yield block
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise Unreadable(f"{path.name} is no whole gzip file.") from None
+        for block in _before_the_break(path, given):
+            given += len(block)
+            yield block
+        raise Unreadable(
+            f"The file is no whole gzip file; its first {given:,} bytes of content were read."
+        ) from None
+
+
+def _before_the_break(path: Path, skip: int) -> Iterator[bytes]:
+    """What a damaged file holds after ``skip`` bytes of content, up to the damage."""
+    unzip = zlib.decompressobj(wbits=31)  # 31: with a gzip header
+    with path.open("rb") as file:
+        while raw := file.read(_DAMAGED_PIECE):
+            while raw:
+                try:
+                    data = unzip.decompress(raw)
+                except zlib.error:
+                    return
+                yield data[skip:]
+                skip = max(0, skip - len(data))
+                raw = unzip.unused_data if unzip.eof else b""
+                if unzip.eof:
+                    unzip = zlib.decompressobj(wbits=31)
 
 
 def key_of_line(line: bytes) -> str | None:

@@ -67,8 +67,10 @@ class Account:
             "rejects": _total({one.code: 1} for one in rejects),
             "not_fetched": dict(unread),
             "inputs": files,
-            "deletions": inputs.deleted,
-            "notes": inputs.notes,
+            "deletions": {
+                "listed": len(inputs.deletions.listed),
+                "applied": sum(report.deleted for report in shards),
+            },
             "distributions": {
                 name: dict(sorted(counts.items(), key=lambda one: int(one[0])))
                 for name, counts in sorted(measures.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,15 +14,17 @@ import msgspec
 import orjson
 
 from rules.errors import RequestError
-from service.batch.values import Reject, Stretch, Task
+from service.batch.deletions import Deletions, read_deletions
+from service.batch.exports import export_moment, reported_errors
+from service.batch.folders import LINES, files_in, plain_name
+from service.batch.values import Reject, ScanReport, Stretch, Task
 
 STRETCH_BYTES: Final = 32 * 1024 * 1024
+DELETED: Final = "deleted"  # the folder that exporters name so
 _PEEK_BYTES: Final = 256 * 1024
 _PEEK_LINES: Final = 100
-_LINES: Final = (".ndjson", ".jsonl")
-_ENDINGS: Final = (".json", *_LINES)
-# Written by exporters beside the data; they hold no resources.
-_NOT_DATA: Final = frozenset({"log.ndjson"})
+_LONGEST_FIRST_LINE: Final = 64 * 1024 * 1024
+_BOM: Final = b"\xef\xbb\xbf"
 MIXED: Final = ""
 
 
@@ -43,50 +46,71 @@ class Inputs(msgspec.Struct, kw_only=True):
     sources: list[Source] = []
     rejects: list[Reject] = []
     exported: set[str] = set()
+    incomplete: set[str] = set()
     as_of: str = ""
-    deleted: list[str] = []
-    notes: list[str] = []
+    deletions: Deletions = msgspec.field(default_factory=Deletions)
 
 
 def find_inputs(paths: Sequence[Path]) -> Inputs:
     """Look at every path: a file, a folder (searched to the bottom), or a manifest of an export.
 
     Raises:
-        RequestError: a path does not exist, or nothing to review was found.
+        RequestError: a path does not exist, is no plain file, or nothing to review was found.
     """
     found = Inputs()
     seen: set[Path] = set()
     promised: dict[Path, int] = {}
-    files: list[tuple[Path, str]] = []
-    for given in paths:
-        if not given.exists():
-            raise RequestError(f"{given}: there is no such file or folder.")
-        files += [(given, given.name)] if given.is_file() else list(_files_in(given))
+    deletions: dict[Path, tuple[str, str]] = {}
+    files = list(dict.fromkeys(_given(paths, found.rejects)))
     for path, name in sorted(files, key=lambda one: one[1]):
         manifest = _manifest(path)
         if manifest is not None:
-            files += _follow(path, name, manifest, found, promised)
+            files += _follow(path, name, manifest, found, promised, deletions)
     for path, name in sorted(dict.fromkeys(files), key=lambda one: one[1]):
         whole = path.resolve()
         if whole in seen or _manifest(path) is not None:
             continue
         seen.add(whole)
+        if whole in deletions or whole.parent.name == DELETED:
+            deletions.setdefault(whole, (name, export_moment(whole.parent.parent)))
+            continue
         source = _look_at(path, name, promised.get(whole))
+        if source.kind == "OperationOutcome":
+            found.rejects += reported_errors(path, name)
+            continue
         found.sources.append(source)
         if source.kind:
             found.exported.add(source.kind)
+    named = sorted((name, path, when) for path, (name, when) in deletions.items())
+    found.deletions = read_deletions(
+        [(path, name, when) for name, path, when in named], found.rejects
+    )
     if not found.sources and not found.rejects:
         raise RequestError("There is no FHIR file (.json, .ndjson, .gz) under the given paths.")
     return found
 
 
-def _files_in(folder: Path) -> Iterator[tuple[Path, str]]:
-    for path in sorted(folder.rglob("*")):
-        plain = path.with_suffix("") if path.suffix == ".gz" else path
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        data = plain.suffix in _ENDINGS and path.name not in _NOT_DATA
-        if data and not hidden and path.is_file():
-            yield path, path.relative_to(folder).as_posix()
+def _given(paths: Sequence[Path], rejects: list[Reject]) -> Iterator[tuple[Path, str]]:
+    """Every file with its name; names that occur under several given paths begin with that path's own name."""
+    groups: list[tuple[Path, list[tuple[Path, str]]]] = []
+    for given in paths:
+        if not given.exists():
+            raise RequestError(f"{given}: there is no such file or folder.")
+        if given.is_dir():
+            groups.append((given, list(files_in(given, rejects))))
+        elif given.is_file():
+            groups.append((given, [(given, given.name)]))
+        else:
+            raise RequestError(f"{given} is no plain file; give a stream as standard input (-).")
+    counts = Counter(name for _, own in groups for _, name in own)
+    used: Counter[str] = Counter()
+    for given, own in groups:
+        for path, name in own:
+            unique = name if counts[name] == 1 else f"{given.resolve().parent.name}/{name}"
+            if given.is_dir() and counts[name] > 1:
+                unique = f"{given.resolve().name}/{name}"
+            used[unique] += 1
+            yield path, unique if used[unique] == 1 else f"{unique} ({used[unique]})"
 
 
 def _head(path: Path) -> bytes:
@@ -116,7 +140,12 @@ def _manifest(path: Path) -> dict[str, Any] | None:
 
 
 def _follow(
-    path: Path, name: str, manifest: dict[str, Any], found: Inputs, promised: dict[Path, int]
+    path: Path,
+    name: str,
+    manifest: dict[str, Any],
+    found: Inputs,
+    promised: dict[Path, int],
+    deletions: dict[Path, tuple[str, str]],
 ) -> list[tuple[Path, str]]:
     """Local files of a manifest; what it promises and is not there is a reject, never silence."""
     found.as_of = max(found.as_of, str(manifest.get("transactionTime") or ""))
@@ -130,21 +159,23 @@ def _follow(
             url = str(entry.get("url") or "")
             local = _local(path.parent, url)
             count = entry.get("count")
+            kind = str(entry.get("type") or "")
             if local is None:
                 says = f"The manifest promises a file of {role} that is not here."
                 found.rejects.append(
                     Reject(file=name, line=0, code="manifest-file-missing", says=says)
                 )
+                found.incomplete.add(kind if role == "data" else MIXED)
+                continue
+            known = local.relative_to(path.parent).as_posix()
+            files.append((local, known))
+            if role == "deletions":
+                moment = str(manifest.get("transactionTime") or "")
+                deletions[local.resolve()] = (known, moment)
             elif role == "data":
-                found.exported.add(str(entry.get("type") or ""))
-                files.append((local, local.relative_to(path.parent).as_posix()))
+                found.exported.add(kind)
                 if isinstance(count, int):
                     promised[local.resolve()] = count
-            elif role == "deletions":
-                found.deleted.append(str(local))
-                promised[local.resolve()] = -1
-            else:
-                found.notes.append(f"{local.name}: the exporter reported errors.")
     found.exported.discard("")
     return files
 
@@ -162,13 +193,10 @@ def _local(folder: Path, url: str) -> Path | None:
 
 
 def _look_at(path: Path, name: str, promised: int | None) -> Source:
-    head = _head(path)
-    plain = path.with_suffix("") if path.suffix == ".gz" else path
+    head = _head(path).removeprefix(_BOM).lstrip()
     form: Literal["lines", "document"] = "document"
     kind = MIXED
-    first = head.partition(b"\n")[0].strip()
-    rest = head[len(head.partition(b"\n")[0]) :].strip()
-    if plain.suffix in _LINES or (rest and _is_resource(first)):
+    if plain_name(path).suffix in LINES or _begins_with_lines(path, head):
         form, kind = "lines", _only_kind(head)
     state = path.stat()
     return Source(
@@ -180,6 +208,23 @@ def _look_at(path: Path, name: str, promised: int | None) -> Source:
         kind=kind,
         promised=promised,
     )
+
+
+def _begins_with_lines(path: Path, head: bytes) -> bool:
+    """Whether a file that may be one document holds resources by line: its first line is one, and more follows."""
+    first, more, rest = head.partition(b"\n")
+    if not more and len(head) > _PEEK_BYTES // 2:
+        first, rest = _first_line(path)
+    return bool(rest.strip()) and _is_resource(first.strip())
+
+
+def _first_line(path: Path) -> tuple[bytes, bytes]:
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            first = file.readline(_LONGEST_FIRST_LINE).removeprefix(_BOM)
+            return first, file.read(_PEEK_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return b"", b""
 
 
 def _is_resource(line: bytes) -> bool:
@@ -203,6 +248,27 @@ def _only_kind(head: bytes) -> str:
             kinds.add(str(value.get("resourceType")) if isinstance(value, dict) else "")
     kind = kinds.pop() if len(kinds) == 1 else MIXED
     return MIXED if kind in {"Bundle", "None"} else kind
+
+
+def incomplete_types(inputs: Inputs, scans: Iterable[ScanReport]) -> set[str]:
+    """Types of which a part is surely missing: a file was cut off, not readable, short of lines, or not there.
+
+    Holds ``MIXED`` where nobody knows of which type the missing part is. A document is missing as a whole, and
+    concerns nobody else.
+    """
+    kinds = {one.name: one.kind for one in inputs.sources if one.form == "lines"}
+    lines: Counter[int] = Counter()
+    cut = set(inputs.incomplete)
+    for report in scans:
+        for number, _, count, _, _ in report.stretches:
+            lines[number] += count
+        for one in report.rejects:
+            if one.code in {"file-cut-off", "file-not-readable"} and one.file in kinds:
+                cut.add(kinds[one.file])
+    for number, source in enumerate(inputs.sources):
+        if source.promised is not None and lines[number] < source.promised:
+            cut.add(source.kind)
+    return cut
 
 
 def tasks_of(sources: Iterable[Source], stretch_bytes: int = STRETCH_BYTES) -> list[Task]:

@@ -12,6 +12,7 @@ import orjson
 
 from fhir_adapter.elements import Resource, items, mapping, mappings, reference_of, text
 from fhir_adapter.ndjson import Unreadable, chunks_of
+from service.batch.deletions import Deletions
 from service.batch.inputs import MIXED, Source
 from service.batch.scanning import lines_of
 
@@ -60,8 +61,8 @@ def _version(resource: Resource, raw: bytes) -> tuple[str, str, bytes]:
     return text(meta.get("lastUpdated")), text(meta.get("versionId")), raw
 
 
-def read_shelf(sources: Iterable[Source]) -> Shelf:
-    """Every Medication of the inputs, except those inside documents of several resources."""
+def read_shelf(sources: Iterable[Source], deletions: Deletions) -> Shelf:
+    """Every Medication of the inputs that was not deleted, except those inside documents of several resources."""
     shelf = Shelf()
     for source in sources:
         if source.kind not in {"Medication", MIXED}:
@@ -72,6 +73,10 @@ def read_shelf(sources: Iterable[Source]) -> Shelf:
                     _take(chunk.data, source, shelf)
         except (Unreadable, OSError):
             continue  # the scan of the same file reports it
+    if deletions.listed:
+        for name in [one for one in shelf.resources if f"Medication/{one}" in deletions.listed]:
+            if deletions.gone(orjson.loads(shelf.resources[name])):
+                del shelf.resources[name]
     return shelf
 
 

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from rules.errors import RequestError
+from service.batch import workshop
 from service.batch.account import Account
 from service.batch.crew import Crew
-from service.batch.inputs import Inputs, Source, find_inputs, tasks_of
+from service.batch.inputs import MIXED, Inputs, Source, find_inputs, incomplete_types, tasks_of
 from service.batch.medications import read_shelf
 from service.batch.outputs import answers_in, write_outputs
 from service.batch.progress import Progress
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 WORK: Final = ".work"
 NOT_FETCHED: Final = "not fetched"
+INCOMPLETE: Final = "not fetched as a whole"
 _SHARD_BYTES: Final = 32 * 1024 * 1024
 
 
@@ -104,6 +106,7 @@ class Run:
                 [
                     options,
                     inputs.sources,
+                    inputs.deletions,
                     rulebook_of(options).digest,
                     plan.shards,
                 ]
@@ -124,7 +127,9 @@ class Run:
         if (self.out / "run.json").exists():
             raise OutputRefused(f"{self.out} holds a finished run: choose a new folder.")
         self.work.mkdir(exist_ok=True)
-        write_whole(self.work / "medications", msgspec.msgpack.encode(read_shelf(inputs.sources)))
+        shelf = read_shelf(inputs.sources, inputs.deletions)
+        write_whole(self.work / "medications", msgspec.msgpack.encode(shelf))
+        write_whole(self.work / workshop.DELETIONS, msgspec.json.encode(inputs.deletions))
         write_whole(known, msgspec.json.encode(plan))
         return plan
 
@@ -149,9 +154,11 @@ class Run:
         """Which sources nobody delivered: with lines of resources, a type without a file was not fetched."""
         seen = {kind for report in scans for kind in report.types}
         exported = inputs.exported | seen
-        lines = bool(seen) or any(source.form == "lines" for source in inputs.sources)
+        lines = bool(seen or inputs.exported)  # Bundles, also by line, say for themselves what they hold
+        cut = incomplete_types(inputs, scans)
+        exported = set() if MIXED in cut else exported - cut
         unread = {
-            source: NOT_FETCHED
+            source: INCOMPLETE if MIXED in cut or not cut.isdisjoint(types) else NOT_FETCHED
             for source, types in TYPES_OF_SOURCE.items()
             if lines and exported.isdisjoint(types)
         }

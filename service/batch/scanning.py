@@ -43,9 +43,8 @@ class Scanner:
                     size += len(chunk.data)
                     checksum = zlib.crc32(chunk.data, checksum)
                     self._lines(stretch, chunk, keep, report)
-        except Unreadable:
-            says = "The file is no whole gzip file; what stood before the break was read."
-            _Place(stretch, lines, report).reject("file-cut-off", says)
+        except Unreadable as error:
+            _Place(stretch, lines, report).reject("file-cut-off", str(error))
         except OSError as error:
             _Place(stretch, lines, report).reject(
                 "file-not-readable", f"The file cannot be read ({error.strerror})."
@@ -166,7 +165,9 @@ def _whole(stretch: Stretch) -> bytes:
         with gzip.open(path, "rb") as file:
             return file.read()
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise Unreadable(path.name) from None
+        raise Unreadable(
+            "The file is no whole gzip file, and one document: it was not read."
+        ) from None
 
 
 def lines_of(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -16,6 +16,7 @@ import msgspec
 from fhir_adapter.sieve import Sieve
 from rules.engine import Engine
 from rules.rulebook import Rulebook, load_rulebook
+from service.batch.deletions import Deletions
 from service.batch.medications import Shelf
 from service.batch.notes import Watched, notebook
 from service.batch.reviewing import Reviewer
@@ -28,6 +29,7 @@ from service.settings import Settings
 from service.site_knowledge import read_code_maps
 
 WATCHED: Final = "watched"
+DELETIONS: Final = "deletions.json"
 _MOST_BLOCKS_KEPT: Final = 1_000_000
 
 
@@ -85,6 +87,7 @@ class Workshop:
             delivery.exported,
             delivery.unread,
         )
+        made.deletions = msgspec.json.decode((self.folder / DELETIONS).read_bytes(), type=Deletions)
         _settle()
         return made
 
