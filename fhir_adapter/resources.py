@@ -26,8 +26,12 @@ _PACKAGES: dict[str, str] = {
     "STU3": "fhir.resources.STU3",
 }
 _MOST = 5
-# A draft differs from call to call only in whom and when; the same draft is validated once.
-_VARYING = frozenset({"subject", "for", "authoredOn", "occurrencePeriod", "occurrenceDateTime"})
+# What we emit differs from call to call only in whom, when, and in the words and records of an issue: these are built
+# in one place each, of texts and instants alone, so that a resource which is the same otherwise is validated once.
+_VARYING = frozenset(
+    {"subject", "for", "authoredOn", "occurrencePeriod", "occurrenceDateTime"}
+    | {"patient", "identifiedDateTime", "detail", "implicated", "id"}
+)
 _VALID_SHAPES: set[tuple[str, bytes]] = set()
 _MOST_SHAPES = 1000
 
@@ -116,7 +120,7 @@ def checked(resource: Resource, version: Version) -> Resource:
     Raises:
         EngineError: we built something that is no valid FHIR.
     """
-    steady = {key: value for key, value in resource.items() if key not in _VARYING}
+    steady = {key: key in _VARYING or value for key, value in resource.items()}
     shape = (version, orjson.dumps(steady, option=orjson.OPT_SORT_KEYS))
     if shape in _VALID_SHAPES:
         return resource
