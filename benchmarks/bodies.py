@@ -13,15 +13,16 @@ _BASE = "https://ehr.example.org/fhir"
 
 def small() -> bytes:
     """A patient on warfarin who began vitamin K2: 11 resources, about 8 kB."""
-    return _request(11)
+    return of_size(11)
 
 
 def large() -> bytes:
     """The same patient with a long history: 121 resources, about 89 kB."""
-    return _request(121)
+    return of_size(121)
 
 
-def _request(resources: int) -> bytes:
+def of_size(resources: int) -> bytes:
+    """The same patient with so many resources (11 at least)."""
     medicines = [
         _order(
             "mr-1",
