@@ -246,6 +246,10 @@ def derivation(
     where = written_at()
 
     def build(function: DerivationFunction) -> Derivation:
+        # Code compiled to C has no lines to point at
+        at = (
+            where if hasattr(function, "__code__") else f"{function.__module__}.{function.__name__}"
+        )
         return Derivation(
             function.__name__,
             tuple(gives),
@@ -253,7 +257,7 @@ def derivation(
             tuple(requires),
             tuple(needs),
             function,
-            where,
+            at,
         )
 
     return build

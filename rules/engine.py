@@ -54,7 +54,7 @@ class _Work:
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         self.failures: list[RuleFailure] = []
-        self._done: set[str] = set()
+        self._done: set[int] = set()
 
     def follow(self, plan: Plan) -> frozenset[str]:
         """Run what rules that could still fire ask for; the names of those that may fire now."""
@@ -70,9 +70,9 @@ class _Work:
             self._run(one)
 
     def _run(self, derivation: Derivation) -> None:
-        if derivation.where in self._done:
+        if id(derivation) in self._done:  # they live as long as the rulebook
             return
-        self._done.add(derivation.where)
+        self._done.add(id(derivation))
         evidence = self.evidence
         if derivation.requires and evidence.lacks(derivation.requires):
             return
