@@ -286,6 +286,7 @@ _mount(
 _mount(
     "clients", "service.clients_cli", "app", "Client profiles: make one, check them, mint a token."
 )
+_mount("proof", "service.proof_cli", "app", "Print what is promised, with the tests that prove it.")
 
 install(app)
 
