@@ -40,10 +40,18 @@ class PatientPage:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         desk.route("GET", "/p/{patient}", "see-alerts", self.show)
+        desk.route("GET", "/p/{patient}/sheet", "see-alerts", self.print_sheet)
         desk.route("POST", "/p/find", "see-alerts", self.find)
 
     def show(self, visit: Visit) -> Response:
         """One patient, as the newest review found them."""
+        return self._page(visit, "patient.html")
+
+    def print_sheet(self, visit: Visit) -> Response:
+        """The same for paper: nothing folded away, the identity on every sheet."""
+        return self._page(visit, "sheet.html")
+
+    def _page(self, visit: Visit, template: str) -> Response:
         from service.alerts.store import NotThere
         from service.alerts.worklist import Filter
 
@@ -51,14 +59,15 @@ class PatientPage:
         newest = _newest(store, tenant, patient)
         if newest is None:
             raise NotThere("patient")
-        self._desk.note(visit, "view", f"patient/{patient}", patient=patient)
+        action = "print" if template == "sheet.html" else "view"
+        self._desk.note(visit, action, f"patient/{patient}", patient=patient)
         found = store.page(
             Filter(tenant=tenant, view="everything", patient=patient, size=200), visit.now
         )
         window = visit.query.get("window", "1y")
         case = case_of(store, tenant, newest.id)
         return visit.page(
-            "patient.html", patient=reference_of(store, tenant, patient), key=patient, reviewed=newest.received,
+            template, patient=reference_of(store, tenant, patient), key=patient, reviewed=newest.received,
             about=about_patient(case.facts) if case else "", width=WIDTH, left=LEFT, right=WIDTH - RIGHT,
             open_alerts=[row for row in found.rows if row.is_open], closed_alerts=[row for row in found.rows if not row.is_open],
             windows=wanted().window_titles, window=window if window in wanted().window_titles else "1y",
