@@ -1,7 +1,7 @@
 # Every target does its own set-up: a fresh checkout needs nothing but `make`.
 # Without make, scripts/bootstrap and the last line of a target do the same.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types layers check wheel bench lock clean
+.PHONY: help demo test lint types layers check docs wheel bench lock clean
 bin := .venv/bin
 
 help: ## what can be made
@@ -29,6 +29,10 @@ layers: ## who may import whom
 	$(bin)/lint-imports
 
 check: lint types layers test ## all of the above
+
+docs: ## build/site: the documentation as a site
+	sh scripts/bootstrap test
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict -q
 
 wheel: ## dist/dekacard-*.whl
 	sh scripts/bootstrap test
