@@ -17,10 +17,11 @@ from pathlib import Path
 
 from sqlalchemy import insert, text
 
+from benchmarks.pages import furnish, pages
 from service.alerts import models, schema, worklist
 from service.alerts.database import Database
 from service.alerts.drainer import Drainer
-from service.alerts.keyring import new_keyring
+from service.alerts.keyring import new_keyring, open_keyring
 from service.alerts.past_answers import PastAnswers, micros
 from service.alerts.recorder import SpoolRecorder
 from service.alerts.values import RecordOptions
@@ -62,7 +63,8 @@ def alerts(count):
         yield {
             "tenant": TENANT, "key": f"{number:064x}", "patient": f"{number // 3:064x}", "kind": "recommendation",
             "rule": chance.choice(RULES), "rule_version": "2026.11.1", "about": "vitamin-k2-mk7",
-            "indicator": ("critical", "warning", "info")[rank], "severity": 2 - rank, "title": "Vitamin K with a VKA",
+            "indicator": ("critical", "warning", "info")[rank], "severity": 2 - rank,
+            "priority": (70, 40, 10)[rank] + chance.randrange(0, 22, 3), "priority_parts": '[["severity",40,"warning"],["fresh",6,"2026-11-20"]]', "title": "Vitamin K with a VKA",
             "summary": "Ongoing vitamin K2 (MK-7) with warfarin, and no recent INR shows it is stable.", "mode": "live",
             "state": state, "is_open": int(state == "new"), "course": "ongoing", "evidence_hash": f"{number:064x}", "evaluation": f"{number:032x}",
             "needs": '["labs","medication"]', "concerns": '["warfarin"]', "sources": '{"Observation/1":"ab"}',
@@ -171,8 +173,12 @@ def measure(url, folder, count, calls):
     schema.upgrade(database)
     started = time.perf_counter()
     fill(database, count)
+    keyring = open_keyring(folder / "keys.json", create=True)
+    schema.require_keyring(database, keyring)
+    opened = furnish(database, keyring, TENANT, NOW)
     filled = time.perf_counter() - started
-    result = {"alerts": count, "filled_in_s": round(filled, 1), **reading(database)}
+    result = {"alerts": count, "open": opened, "filled_in_s": round(filled, 1), **reading(database)}
+    result |= pages(url, folder, TENANT, NOW, times)
     database.close()
     return {**result, **writing(url, folder, calls)}
 
