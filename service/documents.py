@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 from fhir_adapter.bundles import group_by_patient, resources_in
 from rules.errors import RequestError
-from service.bootstrap import zone_of
 from service.cds_hooks.contexts import read_hook_call
 from service.cds_hooks.prefetch import supply_of
 from service.review import Case
@@ -58,7 +58,7 @@ def cases_in(document: Any, settings: Settings) -> Iterator[Case]:
             patient_id=patient_id,
             profile=settings.profile,
             verbosity=settings.verbosity,
-            zone=zone_of(settings),
+            zone=ZoneInfo(settings.zone),
             unread=unread,
         )
 
@@ -88,7 +88,7 @@ def _case_of_call(document: dict[str, Any], settings: Settings) -> Case:
         hook=call.hook,
         profile=settings.profile,
         verbosity=settings.verbosity,
-        zone=zone_of(settings),
+        zone=ZoneInfo(settings.zone),
         unread=supply.unread,
         user=call.user_id,
     )

@@ -10,7 +10,6 @@ import msgspec
 import orjson
 
 from rules.errors import RequestError
-from service.bootstrap import build_engine
 from service.cds_hooks.proposing import proposer
 from service.documents import cases_in
 from service.explanation import Explainer
@@ -39,6 +38,10 @@ def explain_file(
         RequestError: the file is no JSON, or holds no patient data.
     """
     settings = Settings.read(profile=profile, verbosity=verbosity, engine=engine)
+    from service.bootstrap import (
+        build_engine,
+    )  # it knows all parts of the service, most of no use here
+
     moment = read_moment(as_of)
     built = build_engine(settings)
     explainer = Explainer(built.rulebook)

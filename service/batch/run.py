@@ -94,6 +94,11 @@ class Run:
         if not as_of:
             raise RequestError("--as-of is needed: no manifest says when the data were exported.")
         options = msgspec.structs.replace(options, as_of=as_of)
+        book = rulebook_of(options)
+        if book.profiles and options.profile not in book.profiles:
+            raise RequestError(
+                f"There is no band profile {options.profile!r}. Known: {', '.join(book.profiles)}."
+            )
         plan = Blueprint(
             options=options,
             tasks=tasks_of(inputs.sources),
@@ -107,7 +112,7 @@ class Run:
                     options,
                     inputs.sources,
                     inputs.deletions,
-                    rulebook_of(options).digest,
+                    book.digest,
                     plan.shards,
                 ]
             )
@@ -154,7 +159,9 @@ class Run:
         """Which sources nobody delivered: with lines of resources, a type without a file was not fetched."""
         seen = {kind for report in scans for kind in report.types}
         exported = inputs.exported | seen
-        lines = bool(seen or inputs.exported)  # Bundles, also by line, say for themselves what they hold
+        lines = bool(
+            seen or inputs.exported
+        )  # Bundles, also by line, say for themselves what they hold
         cut = incomplete_types(inputs, scans)
         exported = set() if MIXED in cut else exported - cut
         unread = {

@@ -23,9 +23,7 @@ from service.batch.reviewing import Reviewer
 from service.batch.scanning import Scanner
 from service.batch.shards import Record, ShardReader, ShardWriter
 from service.batch.values import Options, ScanReport, ShardReport, Task
-from service.bootstrap import build_engine
 from service.review import Case, review
-from service.settings import Settings
 from service.site_knowledge import read_code_maps
 
 WATCHED: Final = "watched"
@@ -65,7 +63,7 @@ class Workshop:
     @cached_property
     def engine(self) -> Engine:
         """The rules in force."""
-        return build_engine(settings_for(self._options), rulebook=self._rulebook)
+        return Engine(self._rulebook, self._options.engine)
 
     @cached_property
     def scanner(self) -> Scanner:
@@ -149,18 +147,6 @@ class Workshop:
         """Give the engine back."""
         if "engine" in vars(self):
             self.engine.close()
-
-
-def settings_for(options: Options) -> Settings:
-    """The settings that these options stand for."""
-    return Settings.read(
-        engine=options.engine,
-        profile=options.profile,
-        verbosity=options.verbosity,
-        validation=options.validation,
-        packs=options.packs,
-        pack_dirs=tuple(Path(one) for one in options.pack_dirs) or None,
-    )
 
 
 def rulebook_of(options: Options) -> Rulebook:
