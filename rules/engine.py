@@ -59,8 +59,8 @@ class _Work:
     def follow(self, plan: Plan) -> frozenset[str]:
         """Run what rules that could still fire ask for; the names of those that may fire now."""
         stage = plan.begin(self.evidence.facts)
-        while stage.derivation is not None:
-            self._run(stage.derivation)
+        while (derivation := stage.derivation) is not None:
+            self._run(derivation)
             stage = plan.proceed(stage, self.evidence)
         return stage.alive
 

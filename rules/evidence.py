@@ -41,7 +41,7 @@ class Evidence:
         self.patient = facts.patient
         self.context = facts.context
         self.uses = facts.uses
-        self._findings: dict[str, list[Finding]] = {}
+        self._findings: dict[str, tuple[Finding, ...]] = {}
         self._remembered: dict[Hashable, Any] = {}
         self._uses_by_class: dict[str, list[MedicationUse]] = {}
         self._labs_by_measure: dict[str, list[LabResult]] = {}
@@ -132,10 +132,8 @@ class Evidence:
 
     def findings(self, name: str, about: str | None = None) -> tuple[Finding, ...]:
         """Findings made so far under a name (and about a subject), in the order they were made."""
-        made = self._findings.get(name)
-        if made is None:
-            return ()
-        return tuple(made) if about is None else tuple(one for one in made if one.about == about)
+        made = self._findings.get(name, ())
+        return made if about is None else tuple([one for one in made if one.about == about])
 
     def findings_of(self, names: Collection[str]) -> list[Finding]:
         """Every finding made so far under some names, in the order of ``all_findings``."""
@@ -162,7 +160,7 @@ class Evidence:
 
     def add(self, finding: Finding) -> None:
         """Keep a finding (the engine calls this, not derivations)."""
-        self._findings.setdefault(finding.name, []).append(finding)
+        self._findings[finding.name] = (*self._findings.get(finding.name, ()), finding)
 
     def finding(
         self,

@@ -137,7 +137,7 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
     name_card = parts.card_names(tenant, call.patient_id, call.hook_instance, service.id)
     repeats = _repeats(parts, call, client, done, now)
     silenced = held_back(silences, done.assessment.recommendations)
-    unsaid = repeats | silenced.keys()
+    unsaid = repeats.union(silenced)
     cards = parts.cards.write(done, parts.circumstances(call, client, done, name_card, unsaid))
     _remember_shown(parts, call, client, done, cards, now, started)
     if supply.late:
