@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
 
 import typer
 
-from rules.errors import RequestError
 from service.batch.values import BatchExit, Interrupted, Options, OutputRefused
 
 if TYPE_CHECKING:
@@ -20,7 +17,6 @@ if TYPE_CHECKING:
     from service.batch.storing import Handover
     from service.settings import Settings
 
-STDIN: Final = ".stdin"
 WHAT_IF: Final = "what-if"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -28,15 +24,15 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command()
 def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
     paths: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="PATH...",
             help="FHIR Bundles (.json), resources by line (.ndjson), either with .gz, folders of them, "
-            "or the manifest of a Bulk Data export; - reads standard input.",
+            "or the manifest of a Bulk Data export; Parquet (.parquet); - reads standard input.",
         ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    ] = None,
     as_of: Annotated[
         str | None,
         typer.Option(help="Moment of the review (ISO 8601 with zone); default: the manifest's."),
@@ -77,6 +73,22 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
             help="Also review with the packs of this folder, and tell what differs.",
         ),
     ] = None,
+    sql: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="QUERY",
+            help="A DuckDB query whose column 'resource' holds FHIR resources as JSON (extra 'sql').",
+        ),
+    ] = None,
+    sql_database: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The DuckDB file that --sql asks.")
+    ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write the results as tables of a DuckDB file (extra 'sql')."
+        ),
+    ] = None,
     code_map: Annotated[
         list[Path] | None,
         typer.Option(
@@ -100,15 +112,16 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
     Exit codes: 0 done, 12 done but something was rejected (see rejects.ndjson), 4 done but a rule broke,
     5 the input cannot be used, 13 interrupted (go on with --resume), 14 the output folder is refused.
     """
+    from service.batch.copies import Copies
     from service.batch.progress import Progress
     from service.batch.run import Run
+    from service.batch.tables import refuse_tables, write_tables
     from service.explaining import read_moment
     from service.settings import Settings
 
-    if store and client is None:
-        raise typer.BadParameter("--store needs --client: whose alerts they are.")
-    if client is not None and (profile or verbosity):
-        raise typer.BadParameter("--client says which --profile and --verbosity count.")
+    _refuse_contradictions(
+        given=bool(paths or sql), store=store, client=client, other=profile or verbosity
+    )
     settings = Settings.read(profile=profile, verbosity=verbosity)
     options = Options(
         as_of=read_moment(as_of).isoformat() if as_of else "",
@@ -123,37 +136,45 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
         code_maps=tuple(str(one.resolve()) for one in code_map or settings.code_maps),
     )
     progress = Progress(quiet=quiet)
+    copies = Copies(out, resume=resume)
+    if tables is not None:
+        refuse_tables(tables)
     try:
+        given = copies.of(paths or [], sql or [], sql_database)
         with _followed(settings, client, options, store=store) as (options, handover):
             run = Run(out, workers=workers, progress=progress, handover=handover)
             if spark is not None:
                 from service.batch.spark import SparkRun, session
 
                 run = SparkRun(out, spark=session(spark), progress=progress, handover=handover)
-            account = run.review(_given(paths, out, resume=resume), options, resume=resume)
+            account = run.review(given, options, resume=resume)
     except OutputRefused as error:
         _stop(str(error), BatchExit.OUTPUT_BUSY)
     except Interrupted as error:
         _stop(str(error), BatchExit.INTERRUPTED)
     _tell(account, out)
+    if tables is not None:
+        write_tables(out, tables)
     if compare_run is not None:
         _tell_changes(compare_run, out)
     if compare is not None:
-        from service.batch.what_if import review_apart, with_packs
-
-        review_apart(
-            _given(paths, out, resume=True),
-            out / WHAT_IF,
-            with_packs(options, compare),
-            workers=workers,
-            quiet=quiet,
-        )
-        _tell_changes(out, out / WHAT_IF, out / WHAT_IF)
-    shutil.rmtree(out / STDIN, ignore_errors=True)
+        _tell_what_if(given, out, options, compare, workers=workers, quiet=quiet)
+    copies.remove()
     if account.told["failures"]:
         raise typer.Exit(4)
     if account.rejects:
         raise typer.Exit(BatchExit.REJECTS)
+
+
+def _refuse_contradictions(
+    *, given: bool, store: bool, client: str | None, other: str | None
+) -> None:
+    if not given:
+        raise typer.BadParameter("give a PATH, or a query by --sql.")
+    if store and client is None:
+        raise typer.BadParameter("--store needs --client: whose alerts they are.")
+    if client is not None and other:
+        raise typer.BadParameter("--client says which --profile and --verbosity count.")
 
 
 @contextmanager
@@ -172,26 +193,6 @@ def _followed(
         return
     with record_of(settings, profile, options) as opened:
         yield opened
-
-
-def _given(paths: list[str], out: Path, *, resume: bool) -> list[Path]:
-    """The paths; standard input is copied first, so that an interrupted run can go on without it."""
-    given = [Path(one) for one in paths if one != "-"]
-    if len(given) == len(paths):
-        return given
-    folder = out / STDIN
-    if not (resume and folder.is_dir()):
-        if (out / ".work").exists() or (out / "run.json").exists():
-            _stop(f"{out} holds another run already.", BatchExit.OUTPUT_BUSY)
-        folder.mkdir(parents=True, exist_ok=True)
-        start = sys.stdin.buffer.read(2)
-        if not start:
-            raise RequestError("Standard input is empty.")
-        ending = ".json.gz" if start == b"\x1f\x8b" else ".json"
-        with (folder / ("standard-input" + ending)).open("wb") as copy:
-            copy.write(start)
-            shutil.copyfileobj(sys.stdin.buffer, copy)
-    return [*given, *folder.iterdir()]
 
 
 def _tell(account: Account, out: Path) -> None:
@@ -214,6 +215,19 @@ def _tell_changes(before: Path, after: Path, into: Path | None = None) -> None:
     target = (into or after) / "changes.ndjson"
     for line in told(write_difference(before, after, target)):
         typer.echo(line)
+
+
+def _tell_what_if(
+    given: list[Path], out: Path, options: Options, packs: Path, *, workers: int, quiet: bool
+) -> None:
+    from service.batch.what_if import review_apart, with_packs
+
+    target = out / WHAT_IF
+    try:
+        review_apart(given, target, with_packs(options, packs), workers=workers, quiet=quiet)
+    except Interrupted as error:
+        _stop(str(error), BatchExit.INTERRUPTED)
+    _tell_changes(out, target, target)
 
 
 def _stop(message: str, code: int) -> NoReturn:
