@@ -38,9 +38,8 @@ def explain_file(
         RequestError: the file is no JSON, or holds no patient data.
     """
     settings = Settings.read(profile=profile, verbosity=verbosity, engine=engine)
-    from service.bootstrap import (
-        build_engine,
-    )  # it knows all parts of the service, most of no use here
+    # It knows all parts of the service, most of no use to whoever only asks for a moment
+    from service.bootstrap import build_engine
 
     moment = read_moment(as_of)
     built = build_engine(settings)

@@ -75,27 +75,36 @@ def test_killed_at_ten_random_points_and_resumed(tmp_path, folder):
         assert not (out / ".work").exists()
 
 
+def stopped(folder, beside, way):
+    """A run that got the signal when it was under way, and where it wrote; one that was too quick does not count."""
+    number = 0
+    while True:
+        number += 1
+        out = beside / f"out-{number}"
+        run = start(folder, out)
+        while run.poll() is None and files_made(out) < 3:
+            time.sleep(0.0005)
+        run.send_signal(way)
+        said = run.communicate(timeout=120)[1]
+        if run.returncode != 0:
+            return run, said, out
+
+
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_politely_it_says_how_to_go_on(tmp_path, folder, way):
-    run = start(folder, tmp_path / "out")
-    while run.poll() is None and files_made(tmp_path / "out") < 3:
-        time.sleep(0.001)
-    run.send_signal(way)
-    assert b"--resume" in ended(run, 13)
-    ended(start(folder, tmp_path / "out", "--resume"))
+    run, said, out = stopped(folder, tmp_path, way)
+    assert run.returncode == 13
+    assert b"--resume" in said
+    ended(start(folder, out, "--resume"))
 
 
 def test_it_does_not_go_on_with_other_data_or_options(tmp_path, folder):
-    run = start(folder, tmp_path / "out")
-    while run.poll() is None and files_made(tmp_path / "out") < 3:
-        time.sleep(0.001)
-    run.kill()
-    run.communicate(timeout=60)
+    _, _, out = stopped(folder, tmp_path, signal.SIGKILL)
     with pytest.raises(OutputRefused, match="interrupted run: go on"):
-        Run(tmp_path / "out").review([folder], options())
+        Run(out).review([folder], options())
     with pytest.raises(OutputRefused, match="other inputs"):
-        Run(tmp_path / "out").review([folder], options(verbosity="education"), resume=True)
+        Run(out).review([folder], options(verbosity="education"), resume=True)
     with (folder / "Patient.000.ndjson").open("a") as file:
         file.write("\n")
     with pytest.raises(OutputRefused, match="other inputs"):
-        Run(tmp_path / "out").review([folder], options(), resume=True)
+        Run(out).review([folder], options(), resume=True)
