@@ -82,7 +82,7 @@ def stopped(folder, beside, way):
         number += 1
         out = beside / f"out-{number}"
         run = start(folder, out)
-        while run.poll() is None and files_made(out) < 3:
+        while run.poll() is None and not any(out.glob(".work/scanned-*")):
             time.sleep(0.0005)
         run.send_signal(way)
         said = run.communicate(timeout=120)[1]
