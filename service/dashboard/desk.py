@@ -161,6 +161,8 @@ class Desk:
             response = _refusal(visit, error)
         if "hx-request" in request.headers:
             _tell_htmx(request.method, response)
+        if visit.file is not None:
+            await visit.file.close()
         return armour(response, nonce, over_tls=self.secure)
 
     async def _filled(self, visit: Visit, request: Request, need: Right | Need) -> Visit:
@@ -229,7 +231,7 @@ async def _form(request: Request) -> dict[str, str]:
 async def _form_with_file(
     request: Request, largest: int
 ) -> tuple[dict[str, str], UploadFile | None]:
-    """The fields of a form and its file named ``file``; whoever uses the file closes it."""
+    """The fields of a form and its file named ``file``, which is closed after the answer."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise RequestError("This is not a form with a file.", status=415, code="not-supported")
