@@ -6,6 +6,8 @@ and an interrupted run goes on without asking the source again.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -181,6 +183,8 @@ class _Connection:
         refuse_without_duckdb()
         import duckdb
 
+        # What is kept out of the collector's rounds looks like a leak to DuckDB's bindings when the process ends
+        atexit.register(gc.unfreeze)
         if database is not None and not writes and not database.is_file():
             raise RequestError(f"{database}: there is no such database.")
         try:
