@@ -31,7 +31,7 @@ class Service:
             self.port = probe.getsockname()[1]
         self.base = f"http://127.0.0.1:{self.port}"
         self.log_file = folder / "service.log"
-        environment = {
+        self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("DEKACARD_")},
             "DEKACARD_STORE_URL": f"sqlite:///{folder}/record.db",
             "DEKACARD_SPOOL_DIR": str(folder / "spool"),
@@ -43,7 +43,7 @@ class Service:
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "service.cli", "serve", "--dev", "--port", str(self.port)],
-                env=environment, stdout=log, stderr=log, cwd=folder,
+                env=self.environment, stdout=log, stderr=log, cwd=folder,
             )  # fmt: skip
 
     def wait(self) -> None:
