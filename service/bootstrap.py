@@ -29,9 +29,18 @@ NO_CLIENTS: Final = (
     "No client profiles: set DEKACARD_CLIENTS to their folder, or use --dev on this machine only."
 )
 
+_HEAD_START: Final = 10.0  # seconds: the keeper needs one to start
 
-def assemble(settings: Settings, *, clock: Callable[[], datetime] | None = None) -> Parts:
+
+def assemble(
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] | None = None,
+    keeper_beside: bool = False,
+) -> Parts:
     """Build everything a worker needs; call it once per worker, after any fork.
+
+    With ``keeper_beside`` a process of its own moves the record into the store; this one does so only if none is there.
 
     Raises:
         KnowledgeError: a pack cannot be used, or another distribution wrote into our packages.
@@ -47,7 +56,7 @@ def assemble(settings: Settings, *, clock: Callable[[], datetime] | None = None)
         fetcher = _fetcher(engine)
     elif not settings.dev:
         raise SettingsRefused(NO_CLIENTS)
-    record = _record(settings, now)
+    record = _record(settings, now, _HEAD_START if keeper_beside else 0.0)
     if record is not None:
         record.keep_packs(engine.rulebook)
     return Parts(
@@ -135,7 +144,7 @@ def _silences(record: Record | None) -> SilenceBoard | None:
     return SilenceBoard(lambda: record.database, Path(record.options.spool) / "silences.json")
 
 
-def _record(settings: Settings, clock: Callable[[], datetime]) -> Record | None:
+def _record(settings: Settings, clock: Callable[[], datetime], head_start: float) -> Record | None:
     """The record of this worker, started; None where no store is set, which only development allows.
 
     Raises:
@@ -150,7 +159,13 @@ def _record(settings: Settings, clock: Callable[[], datetime]) -> Record | None:
     from service.alerts.record import open_record
 
     options = record_options(settings)
-    return open_record(options, create_keys=settings.dev, upgrade=settings.dev, clock=clock)
+    return open_record(
+        options,
+        create_keys=settings.dev,
+        upgrade=settings.dev,
+        clock=clock,
+        head_start=head_start,
+    )
 
 
 def record_options(settings: Settings) -> RecordOptions:

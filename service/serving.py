@@ -10,11 +10,12 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Final
 
 from rules.errors import Unavailable
@@ -44,12 +45,16 @@ def serve(settings: Settings) -> None:
     check(settings)  # whatever is wrong is said once, here
     listening = listen(settings.host, settings.port)
     configure_logs(settings.log_level)
+    beside = _record_keeper(settings)
     announce_set_up(settings)
     host, port = listening.getsockname()[:2]
     with shared_metrics() as count_restart:
         _log.info("serving on http://%s:%s with %s worker(s)", host, port, settings.workers)
         Supervisor(
-            settings.workers, lambda: run_worker(settings, listening), on_restart=count_restart
+            settings.workers,
+            lambda: run_worker(settings, listening),
+            beside=beside,
+            on_restart=count_restart,
         ).run()
 
 
@@ -106,13 +111,43 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def _record_keeper(settings: Settings) -> dict[str, Callable[[], None]]:
+    """What runs beside the workers: nothing without a store. Keys and schema are made here, by one process alone."""
+    if not settings.store_url:
+        return {}
+    from service.alerts.record import prepare_record
+    from service.bootstrap import record_options
+
+    prepare_record(record_options(settings), create_keys=settings.dev, upgrade=settings.dev)
+    return {"record-keeper": lambda: keep_record(settings)}
+
+
+def keep_record(settings: Settings) -> None:
+    """Moves the record into the store until told to stop, or until nobody is there any more who would tell.
+
+    In a process of its own, because it costs more than the calls themselves and would make them wait.
+    """
+    from service.alerts.record import open_record
+    from service.bootstrap import record_options
+
+    told = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told.set())
+    parent = os.getppid()
+    record = open_record(record_options(settings), create_keys=False, upgrade=False)
+    while not told.wait(1.0) and os.getppid() == parent:
+        pass
+    record.close()
+
+
 def run_worker(settings: Settings, listening: socket.socket) -> None:
     """One server process, until it is told to stop."""
     import uvicorn
 
     from service.app import create_app
+    from service.bootstrap import assemble
 
-    app = create_app(settings)
+    app = create_app(settings, parts=assemble(settings, keeper_beside=True))
     app.state.parts.telemetry.tell = teller()
     signal.signal(signal.SIGHUP, lambda *_: app.state.reloader.ask())
     supervisor = os.getppid()
@@ -148,13 +183,14 @@ class Supervisor:
         workers: int,
         work: Callable[[], None],
         *,
+        beside: Mapping[str, Callable[[], None]] = MappingProxyType({}),
         on_restart: Callable[[int, str], None] = lambda _process, _cause: None,
     ) -> None:
-        self._work = work
+        """``beside`` are processes of another kind, by name; they are kept alive in the same way."""
+        self._work = {**{f"worker-{place}": work for place in range(workers)}, **beside}
         self._on_restart = on_restart
-        self._wanted = workers
         self._context = multiprocessing.get_context("fork")
-        self._running: dict[int, tuple[BaseProcess, float]] = {}
+        self._running: dict[str, tuple[BaseProcess, float]] = {}
         self._stopping = False
         self._fast_deaths = 0
         self._gave_up = False
@@ -169,8 +205,8 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._pass_on)
-        for place in range(self._wanted):
-            self._start(place)
+        for name in reversed(self._work):  # what stands beside comes first
+            self._start(name)
         while not self._stopping:
             time.sleep(_LOOK_EVERY)
             self._look()
@@ -185,20 +221,20 @@ class Supervisor:
                 "Workers keep ending as soon as they are started; see the log for why."
             )
 
-    def _start(self, place: int) -> None:
-        process = self._context.Process(target=self._run_worker, name=f"worker-{place}")
+    def _start(self, name: str) -> None:
+        process = self._context.Process(target=self._run, args=(self._work[name],), name=name)
         process.start()
-        self._running[place] = (process, time.monotonic())
+        self._running[name] = (process, time.monotonic())
 
-    def _run_worker(self) -> None:
+    def _run(self, work: Callable[[], None]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         # Until it can reload: a worker that is still starting reads the newest packs anyway
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self._work()
+        work()
 
     def _look(self) -> None:
-        for place, (process, since) in list(self._running.items()):
+        for name, (process, since) in list(self._running.items()):
             if process.is_alive() or self._stopping:
                 continue
             process.join()
@@ -206,8 +242,8 @@ class Supervisor:
             self._on_restart(process.pid or 0, ended_by(process.exitcode))
             lived = time.monotonic() - since
             _log.error(
-                "worker %s ended by %s after %.1f s; restart %s",
-                place,
+                "%s ended by %s after %.1f s; restart %s",
+                name,
                 ended_by(process.exitcode),
                 lived,
                 self.restarts,
@@ -217,7 +253,7 @@ class Supervisor:
                 _log.critical("workers keep ending at once; giving up")
                 self._gave_up = self._stopping = True
                 return
-            self._start(place)
+            self._start(name)
 
     def _pass_on(self, _signal: int, _frame: FrameType | None) -> None:
         """Every worker reloads its packs when the service is told to (SIGHUP)."""

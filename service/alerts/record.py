@@ -79,10 +79,21 @@ class Record(SpoolRecorder):
         with self._database_lock:
             self._rulebooks.append(rulebook)
 
-    def start(self) -> None:
-        """Begin to move lines into the store, in the background; call it once, after any fork."""
-        self._keeper = threading.Thread(target=self._keep_house, name="record-keeper", daemon=True)
+    def start(self, *, head_start: float = 0.0) -> None:
+        """Begin to move lines into the store, in the background; call it once, after any fork.
+
+        ``head_start`` leaves that, for so many seconds, to a process that does nothing else. Whoever comes first
+        does it alone; when that process ends, another takes over.
+        """
+        self._keeper = threading.Thread(
+            target=self._keep_house, args=(head_start,), name="record-keeper", daemon=True
+        )
         self._keeper.start()
+
+    @property
+    def fills_the_store(self) -> bool:
+        """Whether this is the process of its host that moves lines into the store."""
+        return self._drainer is not None and self._drainer.is_mine
 
     def let_go(self) -> None:
         """Close the connection to the store; it is opened again when somebody asks."""
@@ -99,7 +110,7 @@ class Record(SpoolRecorder):
         super().close()
         self.let_go()
 
-    def _keep_house(self) -> None:
+    def _keep_house(self, head_start: float) -> None:
         from service.alerts.drainer import Drainer as Opened
 
         drainer = self._drainer = Opened(
@@ -107,9 +118,11 @@ class Record(SpoolRecorder):
         )
         if not self._wait_for_schema():
             return
+        self._archive_packs()
+        if self._stop.wait(head_start):
+            return
         drainer.start()
         last_heads = 0.0
-        self._archive_packs()
         while not self._stop.wait(min(_HOUSE_SECONDS, 1.0)):
             self._archive_packs()
             if not drainer.is_mine:
@@ -203,10 +216,11 @@ def open_record(
     create_keys: bool,
     upgrade: bool,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    head_start: float = 0.0,
 ) -> Record:
     """The record of a site, checked and started; raises what ``prepare_record`` raises."""
     record = prepare_record(options, create_keys=create_keys, upgrade=upgrade, clock=clock)
-    record.start()
+    record.start(head_start=head_start)
     return record
 
 
