@@ -62,6 +62,7 @@ class Account:
                 "nothing_to_say": sum(report.silent for report in shards),
             },
             "firings": _total(report.firings for report in shards),
+            "indicators": _total(report.indicators for report in shards),
             "gaps": _total(report.gaps for report in shards),
             "failures": sum(report.failures for report in shards),
             "rejects": _total({one.code: 1} for one in rejects),

@@ -32,6 +32,7 @@ class Answers:
         assessment = done.assessment
         for one in assessment.recommendations:
             report.firings[one.rule] = report.firings.get(one.rule, 0) + 1
+            report.indicators[one.indicator] = report.indicators.get(one.indicator, 0) + 1
         gaps = [gap for gap in done.gaps if not (gap.code == "not-read" and gap.source in unread)]
         for gap in gaps:
             report.gaps[gap.code] = report.gaps.get(gap.code, 0) + 1

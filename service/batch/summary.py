@@ -1,105 +1,256 @@
-"""One page about a run that opens without a network: figures, and plots drawn here as SVG."""
+"""One page about a run that opens without a network: figures, tables with bars, and plots drawn here as SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from html import escape
+from pathlib import Path
 from typing import Any, Final
 
 from rules.rulebook import Rulebook
 
-_BAR: Final = 18
-_LONGEST_NAME: Final = 52
-_STYLE: Final = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}"
-    "h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}dl{display:grid;grid-template-columns:auto 1fr;gap:.2rem 1rem}"
-    "dt{color:#57606a}dd{margin:0}svg{max-width:100%}text{font:12px system-ui,sans-serif;fill:#1b1f24}"
-    "rect{fill:#0b5cad}.critical rect{fill:#b3261e}small{color:#57606a}"
-)
+_STYLE: Final = Path(__file__).with_suffix(".css")
+# Widths in which the run counts (answers.py), and the band in which the rest stands together
+_AGE_DAYS: Final = 30
+_AGE_BANDS: Final = 24
+_INTAKE_UNITS: Final = 500
+_INTAKE_BANDS: Final = 20
+_MOST_FILES: Final = 25
+_URGENCIES: Final = (("critical", "critical"), ("warning", "warnings"), ("info", "information"))
 
 
 def summary_page(told: Mapping[str, Any], rulebook: Rulebook) -> str:
     """The page of a run; the same bytes for the same account."""
-    patients = told["patients"]
-    facts = {
-        "Reviewed as of": told["as_of"],
-        "Patients": f"{patients['in']:,} ({patients['reviewed']:,} reviewed, {patients['rejected']:,} rejected)",
-        "Nothing to say": f"{patients['nothing_to_say']:,}",
-        "Recommendations": f"{sum(told['firings'].values()):,}",
-        "Rejected lines and files": f"{sum(told['rejects'].values()):,}",
-        "Rules that broke": f"{told['failures']:,}",
-        "Not part of the data": ", ".join(
-            rulebook.vocabulary.title(one) for one in told["not_fetched"]
-        )
-        or "nothing",
-        "Knowledge": ", ".join(f"{name} {version}" for name, version in told["knowledge"].items()),
-    }
-    parts = [
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Population review</title>",
-        f"<style>{_STYLE}</style><h1>Population review</h1><dl>",
-        *(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items()),
-        "</dl>",
-        _plot(
+    moment = datetime.fromisoformat(told["as_of"])
+    when = f"{moment:%d %B %Y, %H:%M} {moment.tzname() or ''}".strip().lstrip("0")
+    whose = f", as client {told['client']}" if told.get("client") else ""
+    title = f"Population review of {when}"
+    body = [
+        (
+            f"<header><h1>Population review</h1><p class='quiet'>As of {escape(when)}{escape(whose)}; "
+            f"vitamin D bands {escape(told['profile'])}.</p></header><main>"
+        ),
+        _figures(told),
+        _bars(
             "Recommendations by rule",
-            {_title(one, rulebook): n for one, n in _most(told["firings"])},
+            ("Rule", "Recommendations"),
+            ((_rule(one, rulebook), n) for one, n in _most(told["firings"])),
+            none="No rule spoke.",
         ),
-        _plot(
-            "What could not be read, by reason",
-            {one.replace("-", " "): n for one, n in _most(told["gaps"])},
+        "<div class='pair'>",
+        _bars(
+            "What could not be read or had",
+            ("Reason", "Gaps"),
+            ((_words(one), n) for one, n in _most(told["gaps"])),
+            note=_not_fetched(told, rulebook),
+            none="Everything was read.",
         ),
-        _plot("Rejects by reason", {one.replace("-", " "): n for one, n in _most(told["rejects"])}),
+        _bars(
+            "Rejected lines and files",
+            ("Reason", "Rejects"),
+            ((_words(one), n) for one, n in _most(told["rejects"])),
+            note="Place and reason of each: rejects.ndjson." if told["rejects"] else "",
+            none="Nothing was rejected.",
+        ),
+        "</div>",
+        _ages(told["distributions"], rulebook),
+        _intake(told["distributions"].get("intake:vitamin-d", {})),
+        _inputs(told),
+        (
+            "</main><footer><p>Decision support for health professionals. Every recommendation with its reasons: "
+            "recommendations.csv and DetectedIssue.ndjson.</p></footer>"
+        ),
     ]
-    for name, counts in told["distributions"].items():
-        kind, _, what = name.partition(":")
-        title = rulebook.vocabulary.title(what)
-        if kind == "age":
-            parts.append(_plot(f"Age of results: {title}", _bands(counts, 30, "days", 12)))
-        else:
-            parts.append(
-                _plot("Daily vitamin D intake", _bands(counts, 500, "international units", 20))
-            )
-    parts.append(
-        "<p><small>Decision support for clinicians; every number is explained in recommendations.csv and DetectedIssue.ndjson.</small></p></html>\n"
+    return (
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{escape(title)}</title><style>\n{_STYLE.read_text(encoding='utf-8')}</style></head><body>\n"
+        + "\n".join(part for part in body if part)
+        + "\n</body></html>\n"
     )
-    return "\n".join(part for part in parts if part)
 
 
-def _title(rule: str, rulebook: Rulebook) -> str:
+def _figures(told: Mapping[str, Any]) -> str:
+    patients, urgencies = told["patients"], told["indicators"]
+    spoken = patients["reviewed"] - patients["nothing_to_say"]
+    tiles = [
+        ("", "Patients reviewed", patients["reviewed"], f"of {patients['in']:,}"),
+        ("", "With something to say", spoken, _share(spoken, patients["reviewed"])),
+        *((name, words.capitalize(), urgencies.get(name, 0), "") for name, words in _URGENCIES),
+        ("", "Rejects", sum(told["rejects"].values()), ""),
+        ("critical" if told["failures"] else "", "Rules that broke", told["failures"], ""),
+    ]
+    if told["deletions"]["listed"]:
+        gone = told["deletions"]
+        tiles.append(
+            ("", "Deleted records left out", gone["applied"], f"of {gone['listed']:,} listed")
+        )
+    made = "".join(
+        f"<div class='{kind}'><dt>{escape(name)}</dt><dd>{number:,}"
+        + (f"<small>{escape(more)}</small>" if more else "")
+        + "</dd></div>"
+        for kind, name, number, more in tiles
+    )
+    return f"<dl class='figures'>{made}</dl>"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else ""
+
+
+def _not_fetched(told: Mapping[str, Any], rulebook: Rulebook) -> str:
+    if not told["not_fetched"]:
+        return ""
+    names = ", ".join(
+        f"{rulebook.vocabulary.title(source)} ({reason})"
+        for source, reason in told["not_fetched"].items()
+    )
+    return f"Not part of the data, and never taken for absent: {names}."
+
+
+def _bars(
+    title: str,
+    heads: tuple[str, str],
+    rows: Iterable[tuple[str, int]],
+    *,
+    note: str = "",
+    none: str,
+) -> str:
+    """A table whose rows carry a bar; readable without colour, by a screen reader, and on a narrow screen."""
+    listed = list(rows)
+    said = f"<p class='quiet'>{escape(note)}</p>" if note else ""
+    if not listed:
+        return f"<section><h2>{escape(title)}</h2><p>{escape(none)}</p>{said}</section>"
+    longest = max(number for _, number in listed)
+    lines = "".join(
+        f"<tr><th scope='row'>{escape(name)}</th><td><svg viewBox='0 0 100 8' preserveAspectRatio='none' aria-hidden='true'>"
+        f"<rect class='track' width='100' height='8'/><rect class='bar' width='{round(100 * number / longest, 2)}' height='8'/>"
+        f"</svg></td><td class='n'>{number:,}</td></tr>"
+        for name, number in listed
+    )
+    head = f"<thead><tr><th scope='col'>{heads[0]}</th><td></td><th scope='col' class='n'>{heads[1]}</th></tr></thead>"
+    return f"<section><h2>{escape(title)}</h2><table class='bars'>{head}<tbody>{lines}</tbody></table>{said}</section>"
+
+
+def _ages(distributions: Mapping[str, Mapping[str, int]], rulebook: Rulebook) -> str:
+    plots = [
+        _columns(
+            rulebook.vocabulary.title(name.partition(":")[2]),
+            _banded(counts, _AGE_BANDS),
+            ((0, "today"), (12, "1 year"), (_AGE_BANDS, "older")),
+            lambda band: _band(band, _AGE_DAYS, _AGE_BANDS, "days old", "days old or more"),
+            "results",
+        )
+        for name, counts in distributions.items()
+        if name.startswith("age:")
+    ]
+    if not plots:
+        return ""
+    note = "<p class='quiet'>Each column is 30 days; the last one holds all older results.</p>"
+    return (
+        f"<section><h2>Age of results</h2>{note}<div class='plots'>{''.join(plots)}</div></section>"
+    )
+
+
+def _intake(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return ""
+    marks = ((0, "0"), (4, "2,000"), (8, "4,000"), (20, "10,000 or more"))
+    plot = _columns(
+        "Patients by daily intake",
+        _banded(counts, _INTAKE_BANDS),
+        marks,
+        lambda band: _band(
+            band, _INTAKE_UNITS, _INTAKE_BANDS, "international units", "international units or more"
+        ),
+        "patients",
+    )
+    note = "<p class='quiet'>International units a day of all products together, where the dose is known.</p>"
+    return f"<section class='wide'><h2>Vitamin D intake</h2>{note}{plot}</section>"
+
+
+def _banded(counts: Mapping[str, int], most: int) -> list[int]:
+    bands = [0] * (most + 1)
+    for name, number in counts.items():
+        bands[min(int(name), most)] += number
+    return bands
+
+
+def _band(band: int, width: int, most: int, unit: str, last: str) -> str:
+    if band == most:
+        return f"{most * width:,} {last}"
+    return f"{band * width:,} to {(band + 1) * width - 1:,} {unit}"
+
+
+def _columns(
+    title: str, bands: list[int], marks: Iterable[tuple[int, str]], name: Any, what: str
+) -> str:
+    """A histogram with its numbers beside it, folded."""
+    tall, step = 64, 10
+    wide = len(bands) * step
+    top = max(bands) or 1
+    columns = "".join(
+        f"<rect class='bar' x='{band * step + 1}' y='{round(tall - tall * number / top, 1) + 4}' width='{step - 2}' "
+        f"height='{round(tall * number / top, 1)}'><title>{escape(name(band))}: {number:,}</title></rect>"
+        for band, number in enumerate(bands)
+        if number
+    )
+    words = "".join(
+        f"<text x='{wide if band == len(bands) - 1 else band * step}' y='{tall + 18}'"
+        f" text-anchor='{'end' if band == len(bands) - 1 else 'start'}'>{escape(words)}</text>"
+        for band, words in marks
+    )
+    total = f"{sum(bands):,} {what}"
+    rows = "".join(
+        f"<tr><th scope='row'>{escape(name(band))}</th><td class='n'>{number:,}</td></tr>"
+        for band, number in enumerate(bands)
+        if number
+    )
+    return (
+        f"<figure><h3>{escape(title)} <span class='quiet'>{total}</span></h3>"
+        f"<svg viewBox='0 0 {wide} {tall + 22}' role='img' aria-label='{escape(title, quote=True)}, {total}: numbers below'>"
+        f"<line class='base' x1='0' x2='{wide}' y1='{tall + 4.5}' y2='{tall + 4.5}'/>{columns}{words}</svg>"
+        f"<details><summary>Numbers<span class='quiet'> of {escape(title)}</span></summary><table><tbody>{rows}</tbody></table></details></figure>"
+    )
+
+
+def _inputs(told: Mapping[str, Any]) -> str:
+    files = told["inputs"]
+    rows = "".join(
+        f"<tr><th scope='row'>{escape(one['file'])}</th><td>{escape(one['type'])}</td>"
+        f"<td class='n'>{one['lines']:,}</td></tr>"
+        for one in sorted(files, key=lambda one: (-one["bytes"], one["file"]))[:_MOST_FILES]
+    )
+    more = len(files) - _MOST_FILES
+    rest = f"<p class='quiet'>And {more:,} smaller files: run.json.</p>" if more > 0 else ""
+    packs = "".join(
+        f"<tr><th scope='row'>{escape(name)}</th><td>{escape(mark)}</td></tr>"
+        for name, mark in told["knowledge"].items()
+    )
+    maps = "".join(
+        f"<tr><th scope='row'>Local codes: {escape(one['map'])}</th><td>{escape(one['version'])}, "
+        f"{one['used']:,} codes in use, {one['of_no_concern']:,} of no concern, "
+        f"{sum(one['not_usable'].values()):,} not usable</td></tr>"
+        for one in told.get("code_maps", ())
+    )
+    size = sum(one["bytes"] for one in files)
+    return (
+        f"<section><h2>Where it comes from</h2><details><summary>{len(files):,} files, {size:,} bytes</summary>"
+        "<table><thead><tr><th scope='col'>File</th><th scope='col'>Type</th><th scope='col' class='n'>Lines</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table>{rest}</details>"
+        f"<details open><summary>Knowledge</summary><table><tbody>{packs}{maps}</tbody></table></details></section>"
+    )
+
+
+def _rule(rule: str, rulebook: Rulebook) -> str:
     card = rulebook.cards.get(rule)
     return card.title if card else rule
 
 
+def _words(code: str) -> str:
+    return code.replace("-", " ").capitalize()
+
+
 def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-
-
-def _bands(counts: Mapping[str, int], width: int, unit: str, most: int) -> dict[str, int]:
-    """Counts by band of equal width; all from the last band on stand together."""
-    bands: dict[str, int] = {}
-    for number in range(max((min(int(one), most) for one in counts), default=-1) + 1):
-        count = sum(n for one, n in counts.items() if min(int(one), most) == number)
-        name = f"{number * width:,} to {(number + 1) * width - 1:,} {unit}"
-        bands[f"{most * width:,} {unit} or more" if number == most else name] = count
-    return bands
-
-
-def _plot(title: str, bars: Mapping[str, int]) -> str:
-    """Horizontal bars with their numbers; readable without colour, and by a screen reader."""
-    if not bars:
-        return ""
-    longest = max(bars.values()) or 1
-    rows = []
-    for place, (name, count) in enumerate(bars.items()):
-        top = place * (_BAR + 6)
-        length = round(380 * count / longest, 1)
-        shown = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-        rows.append(
-            f"<text x='330' y='{top + 13}' text-anchor='end'>{escape(shown)}</text>"
-            f"<rect x='340' y='{top}' width='{length}' height='{_BAR}'><title>{escape(name)}: {count:,}</title></rect>"
-            f"<text x='{345 + length}' y='{top + 13}'>{count:,}</text>"
-        )
-    height = len(bars) * (_BAR + 6)
-    return (
-        f"<h2>{escape(title)}</h2><svg viewBox='0 0 790 {height}' width='790' height='{height}' role='img' "
-        f"aria-label='{escape(title, quote=True)}'>{''.join(rows)}</svg>"
-    )

@@ -105,6 +105,7 @@ class ShardReport(msgspec.Struct, kw_only=True):
     silent: int = 0
     rejects: list[Reject] = []
     firings: dict[str, int] = {}
+    indicators: dict[str, int] = {}
     gaps: dict[str, int] = {}
     failures: int = 0
     deleted: int = 0
@@ -119,6 +120,7 @@ class ShardReport(msgspec.Struct, kw_only=True):
         self.deleted += other.deleted
         self.rejects = [*self.rejects, *other.rejects]
         _add(self.firings, other.firings)
+        _add(self.indicators, other.indicators)
         _add(self.gaps, other.gaps)
         for name, counts in other.measures.items():
             _add(self.measures.setdefault(name, {}), counts)
