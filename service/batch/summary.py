@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -34,21 +34,21 @@ def summary_page(told: Mapping[str, Any], rulebook: Rulebook) -> str:
         _figures(told),
         _bars(
             "Recommendations by rule",
-            ("Rule", "Recommendations"),
+            ("Rule", "Number"),
             ((_rule(one, rulebook), n) for one, n in _most(told["firings"])),
             none="No rule spoke.",
         ),
         "<div class='pair'>",
         _bars(
             "What could not be read or had",
-            ("Reason", "Gaps"),
+            ("Reason", "Number"),
             ((_words(one), n) for one, n in _most(told["gaps"])),
             note=_not_fetched(told, rulebook),
-            none="Everything was read.",
+            none="No gap was noted.",
         ),
         _bars(
             "Rejected lines and files",
-            ("Reason", "Rejects"),
+            ("Reason", "Number"),
             ((_words(one), n) for one, n in _most(told["rejects"])),
             note="Place and reason of each: rejects.ndjson." if told["rejects"] else "",
             none="Nothing was rejected.",
@@ -77,7 +77,10 @@ def _figures(told: Mapping[str, Any]) -> str:
     tiles = [
         ("", "Patients reviewed", patients["reviewed"], f"of {patients['in']:,}"),
         ("", "With something to say", spoken, _share(spoken, patients["reviewed"])),
-        *((name, words.capitalize(), urgencies.get(name, 0), "") for name, words in _URGENCIES),
+        *(
+            (name if urgencies.get(name) else "", words.capitalize(), urgencies.get(name, 0), "")
+            for name, words in _URGENCIES
+        ),
         ("", "Rejects", sum(told["rejects"].values()), ""),
         ("critical" if told["failures"] else "", "Rules that broke", told["failures"], ""),
     ]
@@ -102,10 +105,10 @@ def _share(part: int, whole: int) -> str:
 def _not_fetched(told: Mapping[str, Any], rulebook: Rulebook) -> str:
     if not told["not_fetched"]:
         return ""
-    names = ", ".join(
-        f"{rulebook.vocabulary.title(source)} ({reason})"
-        for source, reason in told["not_fetched"].items()
-    )
+    by_reason: dict[str, list[str]] = {}
+    for source, reason in told["not_fetched"].items():
+        by_reason.setdefault(reason, []).append(rulebook.vocabulary.title(source))
+    names = "; ".join(f"{', '.join(held)} ({reason})" for reason, held in by_reason.items())
     return f"Not part of the data, and never taken for absent: {names}."
 
 
@@ -165,6 +168,7 @@ def _intake(counts: Mapping[str, int]) -> str:
             band, _INTAKE_UNITS, _INTAKE_BANDS, "international units", "international units or more"
         ),
         "patients",
+        step=20,
     )
     note = "<p class='quiet'>International units a day of all products together, where the dose is known.</p>"
     return f"<section class='wide'><h2>Vitamin D intake</h2>{note}{plot}</section>"
@@ -184,10 +188,16 @@ def _band(band: int, width: int, most: int, unit: str, last: str) -> str:
 
 
 def _columns(
-    title: str, bands: list[int], marks: Iterable[tuple[int, str]], name: Any, what: str
+    title: str,
+    bands: list[int],
+    marks: Iterable[tuple[int, str]],
+    name: Callable[[int], str],
+    what: str,
+    *,
+    step: int = 10,
 ) -> str:
     """A histogram with its numbers beside it, folded."""
-    tall, step = 64, 10
+    tall = 64
     wide = len(bands) * step
     top = max(bands) or 1
     columns = "".join(
@@ -249,7 +259,8 @@ def _rule(rule: str, rulebook: Rulebook) -> str:
 
 
 def _words(code: str) -> str:
-    return code.replace("-", " ").capitalize()
+    words = code.replace("-", " ").capitalize()
+    return words.replace("fhir", "FHIR").replace("json", "JSON")
 
 
 def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -1,0 +1,79 @@
+"""The page of a population review, in a real browser without a network: accessible, narrow and dark as well."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from service.batch.run import Run
+from tests.e2e.conftest import NAMES
+from tests.e2e.test_dashboard import AXE, TAGS
+from tests.service.batch.people import bundle, lab, patient, population, write_bundles
+from tests.service.batch.test_review import options
+
+
+@pytest.fixture(scope="module")
+def page_of_a_run(tmp_path_factory):
+    place = tmp_path_factory.mktemp("run")
+    people, shared = population(12)
+    hostile = "<img src=x onerror=document.title='caught'>"
+    people["ada"] = [patient("ada"), lab("ada", "1989-3", 9, "ng/mL", 1)]
+    folder = write_bundles(place / "in", people, shared)
+    (folder / f"{hostile.replace('/', '')}.json").write_text(json.dumps(bundle([patient(hostile)])))
+    (folder / "bad.json").write_text("{")
+    Run(place / "out").review([folder], options())
+    return place / "out" / "summary.html"
+
+
+@pytest.fixture
+def browser():
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_accessible_fits_a_telephone_and_asks_nobody(browser, page_of_a_run, scheme):
+    context = browser.new_context(color_scheme=scheme, offline=True)
+    page = context.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(page_of_a_run.as_uri())
+    assert asked == [page_of_a_run.as_uri()]
+    for details in page.locator("details").all():
+        details.evaluate("one => { one.open = true; }")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate(
+        "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})"
+        ".then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html).slice(0, 3)]))",
+        TAGS,
+    )
+    assert not found, json.dumps(found, indent=1)
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert page.title().startswith("Population review of 22 November 2026")
+    assert page.locator("img").count() == 0
+
+
+def test_its_figures_are_those_of_the_run(browser, page_of_a_run):
+    told = json.loads((Path(page_of_a_run).parent / "run.json").read_text())
+    page = browser.new_page()
+    page.goto(page_of_a_run.as_uri())
+    figures = dict(
+        zip(
+            page.locator(".figures dt").all_inner_texts(),
+            [one.split("\n")[0] for one in page.locator(".figures dd").all_inner_texts()],
+            strict=True,
+        )
+    )
+    assert figures["Patients reviewed"] == str(told["patients"]["reviewed"])
+    assert figures["Critical"] == str(told["indicators"]["critical"])
+    assert sum(told["indicators"].values()) == sum(told["firings"].values())
+    counted = page.locator("section", has_text="Recommendations by rule").locator("td.n")
+    assert [int(one) for one in counted.all_inner_texts()] == sorted(
+        told["firings"].values(), reverse=True
+    )
