@@ -99,13 +99,13 @@ async def _cpu(engine: str, rounds: int) -> dict[str, tuple[float, float]]:
     own, echo = own_app(engine), echo_app()
     found: dict[str, tuple[float, float]] = {}
     for size, body, calls in (("small", bodies.small(), 200), ("large", bodies.large(), 50)):
-        await _call(own, body)
+        await call(own, body)
         times: dict[str, list[float]] = {"own": [], "echo": []}
         for _ in range(rounds):
             for name, app in (("echo", echo), ("own", own)):
                 begun = time.process_time()
                 for _ in range(calls):
-                    await _call(app, body)
+                    await call(app, body)
                 times[name].append((time.process_time() - begun) / calls)
         found[size] = (statistics.median(times["own"]), statistics.median(times["echo"]))
     return found
@@ -119,12 +119,12 @@ async def _recording(rounds: int) -> dict[str, tuple[float, float]]:
         for size, body, calls in (("small", bodies.small(), 100), ("large", bodies.large(), 30)):
             times: dict[str, list[float]] = {"bare": [], "kept": []}
             for app in (bare, kept):
-                await _call(app, body)
+                await call(app, body)
             for _ in range(rounds):
                 for name, app in (("bare", bare), ("kept", kept)):
                     begun = time.thread_time()
                     for _ in range(calls):
-                        await _call(app, body)
+                        await call(app, body)
                     times[name].append((time.thread_time() - begun) / calls)
             found[size] = (statistics.median(times["bare"]), statistics.median(times["kept"]))
         await kept.state.parts.close()
@@ -132,7 +132,7 @@ async def _recording(rounds: int) -> dict[str, tuple[float, float]]:
     return found
 
 
-async def _call(app: Asgi, body: bytes) -> None:
+async def call(app: Asgi, body: bytes) -> None:
     sent: list[dict[str, Any]] = []
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": PATH,

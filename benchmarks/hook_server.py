@@ -2,7 +2,8 @@
 
 One uvicorn process for each row, one connection that is kept, and the user and system time of that process (all its
 threads) before and after. The yardstick is a FastAPI echo of the same body behind the same server, in the same run.
-Rows: without a record, spooled, and with tokens (RS384, ES384: signature, audience, times, one-time use). HealthChain
+Rows: without a record, spooled, and with tokens (RS384, ES384: signature, audience, times, one-time use). As in
+``dekacard serve`` a process of its own moves the record into the store; what that spends is a row too. HealthChain
 answers the same call without any rules, from a separate environment that is made here; where it cannot be made, the
 row says why.
 
@@ -35,6 +36,12 @@ import yaml
 
 from benchmarks import bodies
 from benchmarks.hook import PATH, echo_app
+from service.alerts.record import prepare_record
+from service.alerts.values import RecordOptions
+from service.app import create_app
+from service.bootstrap import assemble
+from service.serving import keep_record
+from service.settings import Settings
 
 ISSUER = "https://ehr.example.org"
 BASE = "https://cds.example.org"
@@ -72,9 +79,14 @@ def measure(*, quick: bool = False) -> dict[str, Any]:
             rows["not measured"]["HealthChain"] = str(error)[-300:]
         for size, body in (("small", bodies.small()), ("large", bodies.large())):
             costs: dict[str, list[float]] = {name: [] for name in servers}
+            before = servers["spooled"].behind() or 0.0
             for _ in range(rounds):
                 for name, server in servers.items():
                     costs[name].append(asyncio.run(server.cpu_of(body, calls[size])))
+            behind = (servers["spooled"].behind() or 0.0) - before
+            rows["scale"][f"{size}: behind a spooled call, ms of CPU"] = round(
+                behind / rounds / calls[size] * 1000, 3
+            )
             middle = {name: statistics.median(times) for name, times in costs.items()}
             for name, cost in middle.items():
                 rows["scale"][f"{size}: {name}, ms of CPU"] = round(cost * 1000, 3)
@@ -86,14 +98,21 @@ def measure(*, quick: bool = False) -> dict[str, Any]:
 class Server:
     """A running server process and how it is called."""
 
-    def __init__(self, pid: int, port: int, *, path: str = PATH, key: Any = None) -> None:
+    def __init__(
+        self, pid: int, port: int, *, path: str = PATH, key: Any = None, keeper: int | None = None
+    ) -> None:
         self._process, self._port, self._path, self._key = psutil.Process(pid), port, path, key
+        self._keeper = None if keeper is None else psutil.Process(keeper)
+
+    def behind(self) -> float | None:
+        """Seconds of CPU that the process behind this one has spent; ``None`` where there is none."""
+        return None if self._keeper is None else _spent(self._keeper)
 
     async def cpu_of(self, body: bytes, calls: int) -> float:
         """Seconds of CPU of one call, over one connection; tokens are minted before the clock starts."""
         requests = [self._request(body) for _ in range(calls)]
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        begun = self._spent()
+        begun = _spent(self._process)
         for request in requests:
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
@@ -102,13 +121,9 @@ class Server:
             lines = head.lower().split(b"\r\n")
             length = next(line for line in lines if line.startswith(b"content-length"))
             await reader.readexactly(int(length.split(b":")[1]))
-        spent = self._spent() - begun
+        spent = _spent(self._process) - begun
         writer.close()
         return spent / calls
-
-    def _spent(self) -> float:
-        times = self._process.cpu_times()
-        return times.user + times.system
 
     def _request(self, body: bytes) -> bytes:
         token = ""
@@ -125,6 +140,11 @@ class Server:
         return head.encode() + body
 
 
+def _spent(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
 @contextlib.contextmanager
 def _server(name: str, folder: Path) -> Iterator[Server]:
     from service.cds_hooks.minting import make_key
@@ -135,40 +155,47 @@ def _server(name: str, folder: Path) -> Iterator[Server]:
     listening.listen(128)
     place = folder / name.replace(" ", "-")
     place.mkdir()
-    work = (name, place, listening, key)
-    process = multiprocessing.get_context("fork").Process(target=_serve, args=work, daemon=True)
-    process.start()
+    settings = None if name == "echo" else _settings(name, place, key)
+    fork = multiprocessing.get_context("fork")
+    started = [fork.Process(target=_serve, args=(settings, listening), daemon=True)]
+    if settings is not None and settings.store_url:
+        started.append(fork.Process(target=keep_record, args=(settings,)))
+    for one in started:
+        one.start()
     port = listening.getsockname()[1]
     listening.close()
-    server = Server(process.pid or 0, port, key=key)
+    keeper = started[1].pid if len(started) > 1 else None
+    server = Server(started[0].pid or 0, port, key=key, keeper=keeper)
     try:
         asyncio.run(server.cpu_of(bodies.small(), 20))
         yield server
     finally:
-        process.terminate()
-        process.join()
+        for one in started:
+            one.terminate()
+        for one in started:
+            one.join()
 
 
-def _serve(name: str, folder: Path, listening: socket.socket, key: Any) -> None:
-    app = echo_app() if name == "echo" else _own(name, folder, key)
+def _serve(settings: Settings | None, listening: socket.socket) -> None:
+    if settings is None:
+        app = echo_app()
+    else:
+        app = create_app(settings, parts=assemble(settings, keeper_beside=True))
     gc.collect()
     gc.freeze()
     configured = uvicorn.Config(app, log_level="error", access_log=False)
     uvicorn.Server(configured).run(sockets=[listening])
 
 
-def _own(name: str, folder: Path, key: Any) -> Any:
-    from service.alerts.record import open_record
-    from service.alerts.values import RecordOptions
-    from service.app import create_app
-    from service.settings import Settings
-
+def _settings(name: str, folder: Path, key: Any) -> Settings:
     store, keys = f"sqlite:///{folder}/record.sqlite", folder / "keys.json"
     kept = {"store_url": store, "spool_dir": folder / "spool", "keyring": keys}
     if name == "no record":
-        return create_app(Settings(dev=True))
+        return Settings(dev=True)
+    options = RecordOptions(database_url=store, spool=str(folder / "spool"), keyring=str(keys))
+    prepare_record(options, create_keys=True, upgrade=True)
     if key is None:
-        return create_app(Settings(dev=True, **kept))
+        return Settings(dev=True, **kept)
     profile = {
         "id": "bench", "title": "Bench", "rules": {"mode": "live", "accept_draft": True},
         "trust": {"issuers": [ISSUER], "algorithms": [name], "jwks": key.public_set(), "audience_base": BASE},
@@ -176,10 +203,7 @@ def _own(name: str, folder: Path, key: Any) -> Any:
     }  # fmt: skip
     (folder / "clients").mkdir()
     (folder / "clients" / "bench.yaml").write_text(yaml.safe_dump(profile))
-    options = RecordOptions(database_url=store, spool=str(folder / "spool"), keyring=str(keys))
-    open_record(options, create_keys=True, upgrade=True, clock=lambda: datetime.now(UTC)).close()
-    used = f"sqlite:///{folder}/used.sqlite"
-    return create_app(Settings(clients=folder / "clients", jti_store=used, **kept))
+    return Settings(clients=folder / "clients", jti_store=f"sqlite:///{folder}/used.sqlite", **kept)
 
 
 @contextlib.contextmanager
