@@ -49,11 +49,16 @@ def chunks_of(path: Path, offset: int = 0, length: int | None = None) -> Iterato
         Unreadable: the file is no valid gzip, or is cut off.
         OSError: it cannot be read.
     """
-    if path.suffix == ".gz":
+    if is_zipped(path):
         yield from _numbered(_whole_lines(_unzipped(path)))
         return
     with path.open("rb") as file:
         yield from _numbered(_blocks(file, offset, length))
+
+
+def is_zipped(path: Path) -> bool:
+    """Whether the name says that the file is compressed by gzip."""
+    return path.suffix.lower() == ".gz"
 
 
 def _numbered(blocks: Iterator[bytes]) -> Iterator[Chunk]:
@@ -108,6 +113,8 @@ def _blocks(file: BinaryIO, offset: int, length: int | None) -> Iterator[bytes]:
 
 def _unzipped(path: Path) -> Iterator[bytes]:
     given = 0
+    if path.stat().st_size == 0:
+        raise Unreadable("The file is empty; a whole gzip file never is.")
     try:
         with gzip.open(path, "rb") as file:
             while block := file.read(CHUNK):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from fhir_adapter.ndjson import is_zipped
 from service.batch.values import Reject
 
 LINES: Final = (".ndjson", ".jsonl")
@@ -18,7 +19,12 @@ _NOT_DATA: Final = frozenset({"log.ndjson"})
 
 def plain_name(path: Path) -> Path:
     """The name without the ending of compression."""
-    return path.with_suffix("") if path.suffix == ".gz" else path
+    return path.with_suffix("") if is_zipped(path) else path
+
+
+def readable_name(path: Path) -> bool:
+    """Whether the name can be told to people: file systems also allow bytes that are no UTF-8."""
+    return str(path) == str(path).encode("utf-8", "replace").decode()
 
 
 def files_in(folder: Path, rejects: list[Reject]) -> Iterator[tuple[Path, str]]:
@@ -70,11 +76,13 @@ def _walk(at: Path, folder: Path, top: Path, rejects: list[Reject]) -> Iterator[
 
 
 def _is_data(path: Path) -> bool:
-    return plain_name(path).suffix in ENDINGS and path.name not in _NOT_DATA
+    return plain_name(path).suffix.lower() in ENDINGS and path.name not in _NOT_DATA
 
 
 def _problem(path: Path, top: Path) -> str:
     """Why an entry of a folder is not read; empty for a file that is."""
+    if not readable_name(path):
+        return "Its name is not UTF-8."
     try:
         target = path.resolve(strict=True)
         mode = target.stat().st_mode
@@ -92,4 +100,5 @@ def _problem(path: Path, top: Path) -> str:
 
 
 def _reject(rejects: list[Reject], name: Path, code: str, says: str) -> None:
-    rejects.append(Reject(file=name.as_posix(), line=0, code=code, says=says))
+    shown = name.as_posix().encode("utf-8", "replace").decode()
+    rejects.append(Reject(file=shown, line=0, code=code, says=says))

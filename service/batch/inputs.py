@@ -13,10 +13,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 import orjson
 
+from fhir_adapter.ndjson import is_zipped
 from rules.errors import RequestError
 from service.batch.deletions import Deletions, read_deletions
 from service.batch.exports import export_moment, reported_errors
-from service.batch.folders import LINES, files_in, plain_name
+from service.batch.folders import LINES, files_in, plain_name, readable_name
 from service.batch.values import Reject, ScanReport, Stretch, Task
 
 STRETCH_BYTES: Final = 32 * 1024 * 1024
@@ -99,6 +100,8 @@ def _given(paths: Sequence[Path], rejects: list[Reject]) -> Iterator[tuple[Path,
         if given.is_dir():
             groups.append((given, list(files_in(given, rejects))))
         elif given.is_file():
+            if not readable_name(given):
+                raise RequestError("A file cannot be read whose name is not UTF-8.")
             groups.append((given, [(given, given.name)]))
         else:
             raise RequestError(f"{given} is no plain file; give a stream as standard input (-).")
@@ -115,7 +118,7 @@ def _given(paths: Sequence[Path], rejects: list[Reject]) -> Iterator[tuple[Path,
 
 def _head(path: Path) -> bytes:
     try:
-        if path.suffix == ".gz":
+        if is_zipped(path):
             with gzip.open(path, "rb") as file:
                 return file.read(_PEEK_BYTES)
         with path.open("rb") as file:
@@ -126,7 +129,7 @@ def _head(path: Path) -> bytes:
 
 def _manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of a Bulk Data export, if the file is one (FHIR Bulk Data Access 2.0, "Response")."""
-    if path.suffix != ".json" or path.stat().st_size > STRETCH_BYTES:
+    if path.suffix.lower() != ".json" or path.stat().st_size > STRETCH_BYTES:
         return None
     if b'"output"' not in _head(path):
         return None
@@ -196,7 +199,7 @@ def _look_at(path: Path, name: str, promised: int | None) -> Source:
     head = _head(path).removeprefix(_BOM).lstrip()
     form: Literal["lines", "document"] = "document"
     kind = MIXED
-    if plain_name(path).suffix in LINES or _begins_with_lines(path, head):
+    if plain_name(path).suffix.lower() in LINES or _begins_with_lines(path, head):
         form, kind = "lines", _only_kind(head)
     state = path.stat()
     return Source(
@@ -220,7 +223,7 @@ def _begins_with_lines(path: Path, head: bytes) -> bool:
 
 def _first_line(path: Path) -> tuple[bytes, bytes]:
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path, "rb") if is_zipped(path) else path.open("rb") as file:
             first = file.readline(_LONGEST_FIRST_LINE).removeprefix(_BOM)
             return first, file.read(_PEEK_BYTES)
     except (OSError, EOFError, zlib.error):
@@ -237,7 +240,9 @@ def _is_resource(line: bytes) -> bool:
 
 def _only_kind(head: bytes) -> str:
     """The one type of the first lines; mixed when they differ, are Bundles, or cannot be read."""
-    lines = head.split(b"\n")[:-1] or [head]
+    lines = head.split(b"\n")
+    if len(head) > _PEEK_BYTES // 2:
+        lines = lines[:-1] or lines  # the last one goes on behind what was looked at
     kinds: set[str] = set()
     for line in lines[:_PEEK_LINES]:
         if line.strip():
@@ -285,7 +290,7 @@ def tasks_of(sources: Iterable[Source], stretch_bytes: int = STRETCH_BYTES) -> l
             weight = 0
 
     for number, source in enumerate(sources):
-        splittable = source.form == "lines" and not source.path.endswith(".gz")
+        splittable = source.form == "lines" and not is_zipped(Path(source.path))
         step = stretch_bytes if splittable else max(source.size, 1)
         for offset in range(0, max(source.size, 1), step):
             length = min(step, source.size - offset)

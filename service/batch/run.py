@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from fhir_adapter.ndjson import is_zipped
 from rules.errors import RequestError
 from service.batch import workshop
 from service.batch.account import Account
@@ -263,7 +264,7 @@ def _weight(task: Task) -> int:
 
 
 def _shards_for(sources: Sequence[Source]) -> int:
-    size = sum(source.size * (8 if source.path.endswith(".gz") else 1) for source in sources)
+    size = sum(source.size * (8 if is_zipped(Path(source.path)) else 1) for source in sources)
     return max(4, min(1024, size // _SHARD_BYTES))
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from fhir_adapter.bundles import group_by_patient, resources_in
-from fhir_adapter.ndjson import Chunk, Unreadable, chunks_of, key_of, key_of_line
+from fhir_adapter.ndjson import Chunk, Unreadable, chunks_of, is_zipped, key_of, key_of_line
 from fhir_adapter.sieve import Sieve
 from service.batch.shards import Form, Record
 from service.batch.values import Reject, ScanReport, Stretch
@@ -159,7 +159,7 @@ class _Place:
 
 def _whole(stretch: Stretch) -> bytes:
     path = Path(stretch.path)
-    if path.suffix != ".gz":
+    if not is_zipped(path):
         return path.read_bytes()
     try:
         with gzip.open(path, "rb") as file:
