@@ -160,6 +160,10 @@ class Engine:
             ),
         )  # fmt: skip
 
+    def program(self, day: date, profile: str) -> Program:
+        """The rules as they are matched on a day; raises KnowledgeError when the profile is unknown."""
+        return self._prepare(day, profile)[1].program
+
     def close(self) -> None:
         """Give back every handle of the matchers."""
         with self._lock:
@@ -175,6 +179,8 @@ class Engine:
     ) -> list[Recommendation]:
         """Match the rules that may fire with what they look at; the others are left in peace."""
         evidence, failures, program = work.evidence, work.failures, compiled.program
+        if not alive:
+            return []
         names = program.findings_of(alive)
         bound: list[Fact | Finding] = [evidence.patient, evidence.context]
         items = [_patient_item(evidence.patient), _context_item(evidence.context)]

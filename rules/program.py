@@ -143,6 +143,12 @@ class Program:
         """Kinds of which an item must be present for the rule to fire at all (the patient always is)."""
         return self._by_name[rule].triggers
 
+    def tested(self, kind: str) -> frozenset[str]:
+        """Fields of a kind that some rule tests by themselves."""
+        steps = [step for rules in self.rules for rule in rules for step in rule.steps]
+        own = [step for step in steps if step.kind == kind]
+        return frozenset(test.field for step in own for test in step.tests)
+
     def could_fire(self, stratum: int, kinds: set[str]) -> bool:
         """Whether items of these kinds are enough for any rule of a stratum."""
         return any(rule.triggers <= kinds for rule in self.rules[stratum])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from itertools import groupby
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ import orjson
 
 from fhir_adapter.bundles import group_by_patient, resources_in
 from fhir_adapter.elements import Resource
+from rules.alike import silent_about_all_of_this_age
 from rules.engine import Engine
 from rules.errors import EngineError, RequestError
 from service.batch.answers import MEASURED, Answers
@@ -24,15 +26,15 @@ from service.batch.shards import Form, Record
 from service.batch.values import Options, Reject, ShardReport
 from service.documents import NOT_IN_DOCUMENT, TYPES_OF_SOURCE
 from service.front_door import read_json
-from service.review import Case, review
+from service.review import Case, Review, review
 
 _BROKEN: Final = "a line could not be read"
 # All that a review takes from a Patient who has nothing else, apart from the id.
 _TRAITS: Final = ("birthDate", "gender", "deceasedBoolean", "deceasedDateTime")
-_PLAIN: Final = frozenset({str, bool, type(None)})
 _MOST_TRAITS: Final = 262_144
 _NOTHING_TO_SAY: Final = ShardReport(patients=1, reviewed=1, silent=1)
-Traits = tuple[str | bool | None, ...]
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+Traits = tuple[str | bool | int | None, ...]
 
 
 class Reviewer:
@@ -56,7 +58,9 @@ class Reviewer:
         self._zone = ZoneInfo(options.zone)
         self._answers = Answers(engine.rulebook, self._as_of)
         self._unread = unread
-        self._silent: set[Traits] = set()
+        self._today = self._as_of.astimezone(self._zone).date()
+        self._silent: set[Traits | None] = set()
+        self._by_day: set[Traits] = set()
         self.notebook: Notebook | None = None
         self.deletions = Deletions()
 
@@ -81,18 +85,20 @@ class Reviewer:
         """The answer about one patient as a JSON line; None when nothing is to be said.
 
         Most of a population are known by their Patient resource alone. A review takes nothing from that but a few
-        traits, so silence about one of them is silence about all who share them.
+        traits, so silence about one of them is silence about all who share them; and about all of the same age,
+        unless the day of birth was looked at.
         """
         if len(records) > 1 or self.notebook is not None or self.deletions.listed:
-            return self._reviewed(key, records, report)
+            return self._reviewed(key, records, report)[0]
         traits = _traits(key, records[0])
         if traits is None:
-            return self._reviewed(key, records, report)
-        if traits not in self._silent:
+            return self._reviewed(key, records, report)[0]
+        rough = _of_this_age(traits, self._today)
+        if rough not in self._silent and traits not in self._silent:
             own = ShardReport()
-            line = self._reviewed(key, records, own)
-            if line is None and own == _NOTHING_TO_SAY and len(self._silent) < _MOST_TRAITS:
-                self._silent.add(traits)
+            line, done = self._reviewed(key, records, own)
+            if line is None and done is not None and own == _NOTHING_TO_SAY:
+                self._remember(traits, rough, done)
             report.add(own)
             return line
         report.patients += 1
@@ -100,7 +106,21 @@ class Reviewer:
         report.silent += 1
         return None
 
-    def _reviewed(self, key: str, records: list[Record], report: ShardReport) -> bytes | None:
+    def _remember(self, traits: Traits, rough: Traits | None, done: Review) -> None:
+        """Keep for how many this silence stands."""
+        if rough is not None and rough not in self._by_day:
+            if len(self._silent) < _MOST_TRAITS and silent_about_all_of_this_age(
+                self._engine, done.facts, as_of=self._as_of, today=self._today, asked=MEASURED
+            ):
+                self._silent.add(rough)
+                return
+            self._by_day.add(rough)  # few: as many as there are ages
+        if len(self._silent) < _MOST_TRAITS:
+            self._silent.add(traits)
+
+    def _reviewed(
+        self, key: str, records: list[Record], report: ShardReport
+    ) -> tuple[bytes | None, Review | None]:
         records.sort(key=lambda one: (one.file, one.offset, one.line))
         report.patients += 1
         gathered = _Gathered(self._names, report, key)
@@ -111,7 +131,7 @@ class Reviewer:
         report.deleted += len(gathered.resources) - len(resources)
         if self.deletions.patient_left(key, gathered.resources, resources):
             report.patients -= 1
-            return None
+            return None, None
         case = Case(
             resources=[*resources, *medications_for(resources, self._shelf)],
             patient_id=key,
@@ -128,15 +148,15 @@ class Reviewer:
             gathered.reject(records[0], "engine", "The engine did not evaluate the patient.")
             if self.notebook is not None:
                 self.notebook.take_failure(key, "engine-fault")
-            return None
+            return None, None
         report.reviewed += 1
         if self.notebook is not None:
             self.notebook.take(key, done)
         answer = self._answers.answer(key, done, self._unread, report)
         if answer is None:
             report.silent += 1
-            return None
-        return orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE)
+            return None, done
+        return orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE), done
 
 
 def _traits(key: str, record: Record) -> Traits | None:
@@ -149,8 +169,24 @@ def _traits(key: str, record: Record) -> Traits | None:
         return None
     if value.get("resourceType") != "Patient" or value.get("id") != key:
         return None
-    traits = tuple(map(value.get, _TRAITS))
-    return traits if _PLAIN.issuperset(map(type, traits)) else None
+    traits = born, gender, dead, died = tuple(map(value.get, _TRAITS))
+    plain = all(one is None or one.__class__ is str for one in (born, gender, died))
+    return traits if plain and dead in {None, True, False} and dead.__class__ is not int else None
+
+
+def _of_this_age(traits: Traits, today: date) -> Traits | None:
+    """The traits with the age in years instead of the day of birth; None when that is not fully known."""
+    born, gender, dead, died = traits
+    if not isinstance(born, str) or _DAY.fullmatch(born) is None:
+        return None
+    try:
+        day = date.fromisoformat(born)
+    except ValueError:
+        return None
+    if day > today:
+        return None
+    years = today.year - day.year - ((today.month, today.day) < (day.month, day.day))
+    return years, gender, dead, bool(died)
 
 
 class _Gathered:

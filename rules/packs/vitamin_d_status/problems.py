@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @derivation(gives=("age-group", "aged-one-or-over"))
 def age_group(e: Evidence) -> Iterator[Finding]:
     """Infant, child or adult; nothing at all while the age is unknown."""
-    years, days = e.patient.age_years, e.patient.age_days
+    years = e.patient.age_years
     if years is None:
         return
     adult, infant = e.parameter("age.adult"), e.parameter("age.one-year")
@@ -26,7 +26,7 @@ def age_group(e: Evidence) -> Iterator[Finding]:
         parameters=(adult, infant),
         group=group,
         years=years,
-        days=days,
+        days=e.patient.age_days if group == "infant" else None,
     )
     yield made
     if group != "infant":

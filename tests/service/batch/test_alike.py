@@ -20,7 +20,8 @@ ENGINE = Engine(load_rulebook(), "compiled")
 EXPORTED = {kind for source, types in TYPES_OF_SOURCE.items() if source != "diet" for kind in types}
 
 BIRTHS = st.sampled_from(
-    ["1990-03-01", "1990-03-02", "1938-01-05", "2019-06-30", "2026-10-01", "1990", "1990-03", "2031-01-01", "x", "", None, 5]
+    ["1990-03-01", "1990-11-22", "1990-11-23", "1951-11-22", "1951-11-23", "1938-01-05", "2019-06-30", "2008-02-29",
+     "2026-10-01", "2026-10-02", "2025-11-22", "2025-11-23", "1990", "1990-03", "2031-01-01", "x", "", None, 5]
 )  # fmt: skip
 
 
@@ -75,8 +76,8 @@ def test_those_who_share_traits_are_reviewed_once(monkeypatch):
     whole = one._reviewed
     monkeypatch.setattr(one, "_reviewed", lambda *given: calls.append(1) or whole(*given))
     everybody = [
-        (f"q{number}", [json.dumps(patient(f"q{number}", born="1990-03-01")).encode()])
-        for number in range(20)
+        (f"q{number}", [json.dumps(patient(f"q{number}", born=f"1990-03-{day:02}")).encode()])
+        for number, day in enumerate(range(1, 21))
     ]
     lines, report = answered(lambda: one, everybody)
     assert len(calls) == 1

@@ -1,0 +1,48 @@
+"""Silence about one patient stands for all of the age only if nobody looked at the day of birth."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from rules.alike import silent_about_all_of_this_age
+from rules.engine import Engine
+from rules.facts import Context, FactSet, MedicationUse, Patient
+from rules.rulebook import load_rulebook
+
+ENGINE = Engine(load_rulebook(), "compiled")
+TODAY = date(2026, 11, 22)
+
+
+def silent(born, *uses):
+    years = TODAY.year - born.year - ((TODAY.month, TODAY.day) < (born.month, born.day))
+    patient = Patient(
+        id="p",
+        source=("Patient/p",),
+        birth_date=born,
+        age_days=(TODAY - born).days,
+        age_years=years,
+    )
+    facts = FactSet(patient=patient, context=Context(), uses=uses)
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    return silent_about_all_of_this_age(ENGINE, facts, as_of=now, today=TODAY, asked=())
+
+
+@pytest.mark.parametrize("born", [date(1990, 3, 1), date(2005, 1, 1), date(1952, 1, 1)])
+def test_the_day_of_birth_of_an_adult_is_not_looked_at(born):
+    assert silent(born)
+
+
+def test_an_infant_is_a_case_by_itself():
+    assert not silent(date(2026, 5, 1))
+
+
+def test_who_gets_a_recommendation_is_a_case_by_itself():
+    assert not silent(date(1940, 2, 3))
+
+
+def test_who_takes_anything_that_rules_ask_about_by_days_is_a_case_by_itself():
+    drops = MedicationUse(
+        record="MedicationStatement/m", product="Vitamin D3", ingredient="vitamin-d3", classes=("native-vitamin-d",),
+        taking="yes", daily=400.0, unit="[IU]",
+    )  # fmt: skip
+    assert not silent(date(1990, 3, 1), drops)
