@@ -59,8 +59,6 @@ class RunsPage:
         except RequestError as error:
             shutil.rmtree(folder, ignore_errors=True)
             return self._render(visit, problem=str(error), status=error.status)
-        finally:
-            visit.file.file.close()
         return self._put(visit, job, "upload", kept, options)
 
     def take_path(self, visit: Visit) -> Response:
