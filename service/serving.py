@@ -45,7 +45,7 @@ def serve(settings: Settings) -> None:
     check(settings)  # whatever is wrong is said once, here
     listening = listen(settings.host, settings.port)
     configure_logs(settings.log_level)
-    beside = _record_keeper(settings)
+    beside = _record_keeper(settings, listening)
     announce_set_up(settings)
     host, port = listening.getsockname()[:2]
     with shared_metrics() as count_restart:
@@ -111,7 +111,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _record_keeper(settings: Settings) -> dict[str, Callable[[], None]]:
+def _record_keeper(settings: Settings, listening: socket.socket) -> dict[str, Callable[[], None]]:
     """What runs beside the workers: nothing without a store. Keys and schema are made here, by one process alone."""
     if not settings.store_url:
         return {}
@@ -119,7 +119,12 @@ def _record_keeper(settings: Settings) -> dict[str, Callable[[], None]]:
     from service.bootstrap import record_options
 
     prepare_record(record_options(settings), create_keys=settings.dev, upgrade=settings.dev)
-    return {"record-keeper": lambda: keep_record(settings)}
+
+    def keep() -> None:
+        listening.close()  # only whoever answers may hold it open
+        keep_record(settings)
+
+    return {"record-keeper": keep}
 
 
 def keep_record(settings: Settings) -> None:

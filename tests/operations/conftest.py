@@ -83,7 +83,13 @@ class Service:
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
     def workers(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children()
+        """The processes that answer; the one that keeps the record does not listen."""
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if any(one.status == psutil.CONN_LISTEN for one in child.net_connections("tcp")):
+                    found.append(child)
+        return found
 
     def stop(self) -> int:
         if self.process.poll() is None:
