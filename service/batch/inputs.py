@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 import orjson
 
+from fhir_adapter.elements import text
 from fhir_adapter.ndjson import is_zipped
 from rules.errors import RequestError
 from service.batch.deletions import Deletions, read_deletions
@@ -250,9 +251,9 @@ def _only_kind(head: bytes) -> str:
                 value = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
             except orjson.JSONDecodeError:
                 continue
-            kinds.add(str(value.get("resourceType")) if isinstance(value, dict) else "")
+            kinds.add(text(value.get("resourceType")) if isinstance(value, dict) else MIXED)
     kind = kinds.pop() if len(kinds) == 1 else MIXED
-    return MIXED if kind in {"Bundle", "None"} else kind
+    return MIXED if kind == "Bundle" else kind
 
 
 def incomplete_types(inputs: Inputs, scans: Iterable[ScanReport]) -> set[str]:
