@@ -18,9 +18,8 @@ from rules.errors import DekacardError, EngineError, NotTrusted, RequestError, U
 from service.alerts.api import api_router
 from service.alerts.record import Record
 from service.bootstrap import assemble
-from service.cds_hooks.call_rate import TooOften
 from service.cds_hooks.loopback import LoopbackOnly
-from service.cds_hooks.outcomes import refusal
+from service.cds_hooks.outcomes import TooOften, refusal
 from service.cds_hooks.published import describe
 from service.cds_hooks.routes import add_hooks
 from service.parts import Parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from rules.errors import DekacardError
 if TYPE_CHECKING:
     from service.settings import Settings
 
+_PASSWORD = re.compile(r"(://[^:/@\s]+:)[^@\s]+@")
 State = Literal["good", "attention", "bad"]
 _SIGNS = {
     "good": "[green]good[/]     ",
@@ -169,11 +171,22 @@ def _clients() -> Iterator[Finding]:
 
 
 def print_settings(settings: Settings) -> None:
-    """Print every setting in force, then read packs and client profiles once."""
+    """Print every setting in force, passwords left out, then look at all that they name.
+
+    Raises:
+        SettingsRefused: something would keep the service from starting; all of it was printed.
+    """
+    from service.config_check import look_at
+    from service.settings import SettingsRefused
+
     console = Console(highlight=False, soft_wrap=True)
     for name in sorted(type(settings).model_fields):
-        console.print(f"DEKACARD_{name.upper()} = {escape(str(getattr(settings, name)))}")
-    from service.bootstrap import check
-
-    check(settings)
-    console.print("[green]Settings, packs and profiles can be used.[/]")
+        value = _PASSWORD.sub(r"\1***@", str(getattr(settings, name)))
+        console.print(f"DEKACARD_{name.upper()} = {escape(value)}")
+    bad = 0
+    for look in look_at(settings):
+        console.print(f"{_SIGNS[look.state]} {escape(look.says)}")
+        bad += look.state == "bad"
+    if bad:
+        raise SettingsRefused(f"{bad} of these would keep the service from starting.")
+    console.print("[green]Settings, and what they name, can be used.[/]")

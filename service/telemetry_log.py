@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import IO, Any, Final
 
 import orjson
-import structlog
 
 # Whatever is logged under another name is dropped: adding one here is a decision about patients' data.
 KEYS: Final = frozenset({
@@ -89,6 +88,8 @@ class JsonLines(logging.Formatter):
 
 def configure_logs(level: str, stream: IO[bytes] | None = None) -> None:
     """Send everything that is logged in this process to ``stream`` (standard error) as JSON lines."""
+    import structlog  # loads more than a card may wait for
+
     out = stream or sys.stderr.buffer
     threshold = logging.getLevelNamesMapping()[level.upper()]
     handler = _Handler(out)
@@ -116,6 +117,8 @@ def configure_logs(level: str, stream: IO[bytes] | None = None) -> None:
 
 def teller() -> Callable[..., None]:
     """Logs an event with its values, under the rule of this module; call it after ``configure_logs``."""
+    import structlog
+
     info: Callable[..., None] = structlog.get_logger().bind(logger=f"{OWN}.calls").info
     return info
 

@@ -10,24 +10,12 @@ from limits import RateLimitItemPerMinute
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
-from rules.errors import RequestError
+from service.cds_hooks.outcomes import TooOften
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from service.cds_hooks.client_profile import ClientProfile
-
-
-class TooOften(RequestError):
-    """A client called more often than its profile allows; ``retry_after`` is in seconds."""
-
-    def __init__(self, retry_after: int) -> None:
-        self.retry_after = retry_after
-        super().__init__(
-            "This client calls more often than was agreed; this call was not evaluated.",
-            status=429,
-            code="throttled",
-        )
 
 
 class CallRate:

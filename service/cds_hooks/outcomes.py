@@ -7,7 +7,21 @@ from typing import Any
 import orjson
 from fastapi.responses import Response
 
+from rules.errors import RequestError
+
 FHIR_JSON = "application/fhir+json"
+
+
+class TooOften(RequestError):
+    """A client called more often than its profile allows; ``retry_after`` is in seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(
+            "This client calls more often than was agreed; this call was not evaluated.",
+            status=429,
+            code="throttled",
+        )
 
 
 def outcome(text: str, *, code: str = "invalid", diagnostics: str = "") -> dict[str, Any]:

@@ -13,9 +13,10 @@ from fastapi.testclient import TestClient
 
 from rules.errors import RequestError
 from service.app import create_app
-from service.cds_hooks.call_rate import CallRate, TooOften
+from service.cds_hooks.call_rate import CallRate
 from service.cds_hooks.client_profile import ClientProfile
 from service.cds_hooks.minting import make_key, mint_token
+from service.cds_hooks.outcomes import TooOften
 from service.settings import Settings
 from tests.operations.conftest import VIEW, until
 
