@@ -30,12 +30,12 @@ _READERS = [f"{ADAPTER}/test_dose_words.py", f"{ADAPTER}/test_product_words.py",
 PARTS = {
     "doses": (["fhir_adapter/dosage.py", "fhir_adapter/dose_words.py", "fhir_adapter/amounts.py",
                "fhir_adapter/timing.py", "fhir_adapter/regimen.py"], False, _READERS),
-    "units": (["rules/units.py"], False, [*_READERS]),
+    "units": (["rules/units.py"], False, [f"{RULES}/test_units.py", *_READERS]),
     "compiler": (["rules/compiler.py", "rules/program.py", "rules/plan.py"], False, [
         f"{RULES}/test_compiler.py", f"{RULES}/test_oracle.py", f"{RULES}/test_plan.py", f"{RULES}/test_driver.py",
         f"{RULES}/test_differential.py"]),
     "encoding": (["rules/encoding.py"], False, [f"{RULES}/test_encoding.py"]),
-    "reconcile": (["rules/reconcile.py"], False, [f"{RULES}/test_engine.py"]),
+    "reconcile": (["rules/reconcile.py"], False, [f"{RULES}/test_reconcile.py", f"{RULES}/test_engine.py"]),
     "derivations": (sorted(str(one.relative_to(ROOT)) for one in (ROOT / "rules/packs").glob("*/*.py")
                            if one.name not in {"__init__.py", "rules.py"}), True, [
         f"{RULES}/test_pack_vka.py"]),
