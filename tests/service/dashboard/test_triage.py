@@ -205,7 +205,13 @@ def test_hostile_text_stays_text(site):
     site.see(903, said, patient=HOSTILE, uses=(evil,), labs=(lab,))
     alert = max(site.alerts(size=200), key=lambda row: row.id)
     act(site, alert, "comment", note=HOSTILE.replace("\x00", ""))
-    for path in ("/work", "/work?by=patient", f"/a/{alert.id}", f"/p/{alert.patient}"):
+    for path in (
+        "/work",
+        "/work?by=patient",
+        f"/a/{alert.id}",
+        f"/p/{alert.patient}",
+        f"/p/{alert.patient}/sheet",
+    ):
         page = site.get(path)
         assert page.status_code == 200
         tags = _Tags(page.text).tags
