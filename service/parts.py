@@ -67,6 +67,8 @@ class Parts:
         self.registry: ClientRegistry | None = gatekeeper.registry if gatekeeper else None
         self._fetcher = fetcher
         self.fetch: Fetch | None = fetcher.complete if fetcher else None
+        if fetcher is not None:
+            fetcher.on_rest = lambda client: self.telemetry.count("fhir_rests", client)
         self.services = SERVICES
         self.discovery_needs_token = settings.discovery_needs_token
         self.software = software_version()

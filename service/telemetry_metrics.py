@@ -29,6 +29,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "evaluation_incomplete": ("Reviews that did not cover everything, by cause.", ("cause",)),
     "feedback": ("Answers of clinicians to cards, as they came in.", ("outcome",)),
     "jwt_rejected": ("Callers that were not believed, by reason.", ("reason",)),
+    "fhir_rests": (
+        "Times a client's FHIR server was left alone because it was silent.",
+        ("client",),
+    ),
     "calls_limited": ("Calls refused with 429, by client.", ("client",)),
     "calls_shed": ("Calls refused with 503 because too many waited.", ()),
     "faults": ("Unexpected errors that a caller met.", ("kind",)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -12,6 +12,7 @@ import structlog
 from fhir_adapter.bundles import PrefetchState
 from fhir_adapter.server import FetchResult, fetch, open_client
 from rules.errors import RequestError
+from service.cds_hooks.circuit import SILENT, Circuits
 from service.cds_hooks.discovery import SOURCES
 from service.cds_hooks.prefetch import REASONS, Supply
 from service.front_door import read_json
@@ -33,6 +34,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "not-allowed": "the record system refused access",
     "not-offered": "the record system does not offer it",
     "base-refused": "the record system of the call is not one this client may name",
+    "resting": "the record system has not been answering, and is left alone for some seconds",
     "too-many-pages": "the record holds more than could be read",
     "too-large": "the record holds more than could be read",
 }
@@ -48,6 +50,8 @@ class Fetcher:
         self.ask_for(templates)
         # Opened now: reading the certificate authorities takes a tenth of a second, which no call has to spare.
         self._client: httpx2.AsyncClient = open_client()
+        self._circuits = Circuits()
+        self.on_rest: Callable[[str], None] = lambda _client: None
 
     def ask_for(self, templates: Mapping[str, str]) -> None:
         """Fetch by these templates from now on."""
@@ -66,6 +70,8 @@ class Fetcher:
             return supply
         if seconds < LEAST_TIME:
             results = dict.fromkeys(queries, FetchResult(state="failed", reason="deadline"))
+        elif not self._circuits.may_ask(client.profile.id):
+            results = dict.fromkeys(queries, FetchResult(state="failed", reason="resting"))
         else:
             results = await fetch(
                 queries,
@@ -76,6 +82,7 @@ class Fetcher:
                 client=self._client,
                 parse=_read_strictly,
             )
+            self._learn(client.profile.id, results)
         failed = {source: r.reason for source, r in results.items() if r.state != "read"}
         if failed:
             log.warning("fhir_fetch_incomplete", client=client.profile.id, reasons=failed)
@@ -84,6 +91,15 @@ class Fetcher:
     async def close(self) -> None:
         """Give the connections back."""
         await self._client.aclose()
+
+    def _learn(self, client: str, results: Mapping[str, FetchResult]) -> None:
+        """A server of which nothing at all came back, several times in a row, rests."""
+        if all(one.state != "read" and one.reason in SILENT for one in results.values()):
+            if self._circuits.was_silent(client):
+                log.warning("fhir_server_rests", client=client)
+                self.on_rest(client)
+        else:
+            self._circuits.answered(client)
 
     def _queries(self, patient_id: str, unread: Mapping[str, str]) -> dict[str, str]:
         return {
@@ -101,7 +117,7 @@ def _merged(supply: Supply, results: Mapping[str, FetchResult]) -> Supply:
             unread.pop(source, None)
             continue
         unread[source] = _WORDS.get(result.reason, _OTHERWISE)
-        if result.reason == "deadline":
+        if result.reason in {"deadline", "resting"}:
             late.append(source)
     fetched = (one for result in results.values() for one in result.resources)
     return Supply(
