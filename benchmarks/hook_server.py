@@ -214,7 +214,7 @@ def _healthchain(folder: Path) -> Iterator[Server]:
         RuntimeError, OSError, subprocess.SubprocessError: it cannot be installed or does not answer.
     """
     home = folder / "healthchain"
-    python = _environment(home)
+    python = environment(home)
     script = folder / "healthchain_server.py"
     script.write_text(HEALTHCHAIN)
     with socket.socket() as free:
@@ -233,7 +233,8 @@ def _healthchain(folder: Path) -> Iterator[Server]:
         process.communicate()
 
 
-def _environment(home: Path) -> str:
+def environment(home: Path) -> str:
+    """An environment with HealthChain in it; gives its Python."""
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     python = str(home / "bin" / "python")
     if uv:
