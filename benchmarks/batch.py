@@ -1,10 +1,13 @@
 """A whole population, from files to results, against one pass of orjson over every line.
 
 Each run is a process of its own, start-up included, taken in turn with the others. Costs are processor seconds, which
-other work on the machine disturbs least; workers and Spark are compared by the clock. Memory is the largest resident
-set of any process of a run. "Without the start" takes off what the same command costs for twenty patients.
+other work on the machine disturbs least. Memory is the largest resident set of any process of a run. "Without the
+start" takes off what the same command costs for twenty patients. Two workers are compared with one by the clock, which
+other work does disturb, and by processor seconds: one worker's, over those of the first process and half of the others'.
 
-    python -m benchmarks.batch [--patients N] [--quick] [--memory N ...] [--peers]
+    python -m benchmarks.batch [--patients N] [--quick] [--also N] [--exports FOLDER]
+
+With ``--exports`` the invented exports are kept, and used again.
 """
 
 from __future__ import annotations
@@ -16,12 +19,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from benchmarks.batch_commands import BYTES, COSTS, DUCKDB, ORJSON, REVIEW, WITHOUT_HYPERSCAN
+from benchmarks.batch_commands import (
+    BYTES,
+    COSTS,
+    DUCKDB,
+    ORJSON,
+    OWN_SECONDS,
+    REVIEW,
+    WITHOUT_HYPERSCAN,
+)
 from benchmarks.batch_peers import measure_peers
 from benchmarks.population import write_population
 
@@ -31,9 +42,10 @@ _FEW = 20
 
 
 class Spent(NamedTuple):
-    """What one command cost: processor seconds, seconds by the clock, megabytes of its largest process."""
+    """What one command cost: processor seconds (``own`` without its workers'), the clock, megabytes at most."""
 
     seconds: float
+    own: float
     clock: float
     memory: float
 
@@ -53,7 +65,7 @@ class Bench:
         """Run one Python text on a folder; reviews get a place for their results."""
         self._number += 1
         out = self._beside / f"out-{self._number}"
-        command = [sys.executable, "-c", code, str(folder), *more]
+        command = [sys.executable, "-c", OWN_SECONDS + code, str(folder), *more]
         if "review" in name:
             command += ["--out", str(out), "--as-of", AS_OF, "--quiet"]
         began = time.perf_counter()
@@ -66,7 +78,8 @@ class Bench:
         clock = time.perf_counter() - began
         if process.returncode:
             raise RuntimeError(f"{name}: {said[-500:].decode()}")
-        spent = Spent(usage.ru_utime + usage.ru_stime, clock, usage.ru_maxrss / 1024)
+        seconds, told = usage.ru_utime + usage.ru_stime, said.rsplit(b"own ", 1)[-1]
+        spent = Spent(seconds, float(told), clock, usage.ru_maxrss / 1024)
         self._spent.setdefault(name, []).append(spent)
         shutil.rmtree(out, ignore_errors=True)
 
@@ -77,6 +90,10 @@ class Bench:
     def clock(self, name: str) -> float:
         """Median seconds by the clock."""
         return median(one.clock for one in self._spent[name])
+
+    def longest(self, name: str) -> float:
+        """Median processor seconds of the first process and of one of two workers that share the rest."""
+        return median(one.own + (one.seconds - one.own) / 2 for one in self._spent[name])
 
     def memory(self, name: str) -> float:
         """The largest process of all rounds, in megabytes."""
@@ -97,69 +114,90 @@ _COMMANDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "review, no sieve": (REVIEW, ("--workers", "1", "--no-sieve")),
 }
 
+_AT_ANOTHER_SIZE: Final = {
+    name: _COMMANDS[name] for name in ("orjson", "review", "review, 2 workers")
+}
+_OTHERS: Final = {"review, google-re2": "with google-re2", "review, no sieve": "without the sieve"}
+
 
 def measure(
-    *,
-    quick: bool = False,
-    patients: int | None = None,
-    memory: Iterable[int] = (),
-    peers: bool = False,
+    *, quick: bool = False, patients: int | None = None, also: int = 0, exports: Path | None = None
 ) -> dict[str, Any]:
-    """Rows for 3 % and 25 % relevant patients, unit costs, memory at the sizes asked for, Spark, other projects."""
+    """Rows for 3 % and 25 % relevant patients, unit costs, other projects; and one round at another size."""
     count = patients or (1_000 if quick else 20_000)
     rounds = 1 if quick else 3
     told: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         beside = Path(folder)
+        kept = exports or beside / "exports"
         write_population(beside / "few", _FEW)
         for share in _SHARES:
-            size = write_population(beside / "in", count, share)
-            told[f"{share:.0%} of {count:,} patients relevant"] = _row(
-                beside, size, count, rounds, spark=not quick and share == _SHARES[0]
-            )
-            if share == _SHARES[0]:
-                told["what a unit costs"] = _costs(beside / "in")
-                if peers:
-                    told["other projects, reading the same lines"] = measure_peers(beside / "in")
-            shutil.rmtree(beside / "in")
-        sizes = dict.fromkeys([count // 4, *memory])
-        told["largest process, 2 workers (MB)"] = {
-            f"{one:,} patients": _memory(beside, one) for one in sizes
-        }
+            made = _export(kept, count, share)
+            spark = not quick and share == _SHARES[0]
+            row = _row(beside, made, count, rounds, _COMMANDS, spark=spark)
+            told[f"{share:.0%} of {count:,} patients relevant"] = row
+        made = _export(kept, count, _SHARES[0])
+        told["what a unit costs"] = _costs(made)
+        told["other projects, reading the same lines"] = {} if quick else measure_peers(made)
+        if also:
+            made = _export(kept, also, _SHARES[0])
+            row = _row(beside, made, also, 1, _AT_ANOTHER_SIZE, spark=False)
+            told[f"{_SHARES[0]:.0%} of {also:,} patients relevant, one round"] = row
     return told
 
 
-def _row(beside: Path, size: int, patients: int, rounds: int, *, spark: bool) -> dict[str, Any]:
+def _export(folder: Path, patients: int, share: float) -> Path:
+    made = folder / f"{patients}-{share}"
+    if not made.exists():
+        beside = folder / "unfinished"
+        shutil.rmtree(beside, ignore_errors=True)
+        write_population(beside, patients, share)
+        beside.rename(made)
+    return made
+
+
+def _row(
+    beside: Path,
+    made: Path,
+    patients: int,
+    rounds: int,
+    commands: Mapping[str, tuple[str, tuple[str, ...]]],
+    *,
+    spark: bool,
+) -> dict[str, Any]:
+    size = sum(path.stat().st_size for path in made.iterdir())
+    Bench(beside).run("review", REVIEW, beside / "few", "--workers", "2")  # compiles all modules
     bench, start = Bench(beside), Bench(beside)
-    start.run("review, 2 workers", REVIEW, beside / "few", "--workers", "2")  # compiles all modules
-    start = Bench(beside)
     for _ in range(rounds):
-        for name, (code, more) in _COMMANDS.items():
-            bench.run(name, code, beside / "in", *more)
+        for name, (code, more) in commands.items():
+            bench.run(name, code, made, *more)
             start.run(name, code, beside / "few", *more)
     if spark:
-        bench.run("review on Spark", REVIEW, beside / "in", "--spark", "local[2]")
-    spent = {name: bench.seconds(name) for name in _COMMANDS}
-    lasting = {name: spent[name] - start.seconds(name) for name in _COMMANDS}
-    told = {
-        "times as fast as orjson on every line": spent["orjson"] / spent["review"],
-        "the same without the start": lasting["orjson"] / lasting["review"],
-        "the same with google-re2": spent["orjson"] / spent["review, google-re2"],
-        "the same with google-re2, without the start": lasting["orjson"] / lasting["review, google-re2"],
-        "the same without the sieve": spent["orjson"] / spent["review, no sieve"],
-        "times as fast as DuckDB flattening the same files": spent["DuckDB"] / spent["review"],
-        "times as long as reading the bytes": spent["review"] / spent["bytes"],
-        "2 workers against 1, by the clock": bench.clock("review") / bench.clock("review, 2 workers"),
-        "patients a second and core": patients / spent["review"],
-        "megabytes a second and core": size / 1e6 / spent["review"],
+        bench.run("review on Spark", REVIEW, made, "--spark", "local[2]")
+    spent = {name: bench.seconds(name) for name in commands}
+    lasting = {name: spent[name] - start.seconds(name) for name in commands}
+    one, two = "review", "review, 2 workers"
+    told = {"times as fast as orjson on every line": spent["orjson"] / spent[one],
+            "the same without the start": lasting["orjson"] / lasting[one]}  # fmt: skip
+    for name, words in _OTHERS.items():
+        if name in spent:
+            told[words] = spent["orjson"] / spent[name]
+            told[words + ", without the start"] = lasting["orjson"] / lasting[name]
+    if "DuckDB" in spent:
+        told["times as fast as DuckDB flattening the same files"] = spent["DuckDB"] / spent[one]
+        told["times as long as reading the bytes"] = spent[one] / spent["bytes"]
+    told |= {
+        "2 workers against 1, by processor seconds": spent[one] / bench.longest(two),
+        "2 workers against 1, by the clock": bench.clock(one) / bench.clock(two),
+        "patients a second and core": patients / spent[one],
+        "megabytes a second and core": size / 1e6 / spent[one],
         "megabytes a second, orjson": size / 1e6 / spent["orjson"],
-        "largest process (MB)": bench.memory("review"),
-    }  # fmt: skip
+        "largest process (MB)": bench.memory(one),
+        "largest process of 2 workers (MB)": bench.memory(two),
+    }
     if spark:
         clock = bench.clock("review on Spark")
-        told["Spark local[2] against 2 workers, by the clock"] = clock / bench.clock(
-            "review, 2 workers"
-        )
+        told["Spark local[2], times as long as 2 workers, by the clock"] = clock / bench.clock(two)
     return {
         "input (MB)": round(size / 1e6, 1),
         **{name: _short(value) for name, value in told.items()},
@@ -181,32 +219,16 @@ def _costs(folder: Path) -> dict[str, Any]:
     return {name: _short(value) for name, value in told.items()}
 
 
-def _memory(beside: Path, patients: int) -> float:
-    write_population(beside / "in", patients)
-    bench = Bench(beside)
-    bench.run("review", REVIEW, beside / "in", "--workers", "2")
-    shutil.rmtree(beside / "in")
-    return round(bench.memory("review"), 1)
-
-
-def _numbers_after(flag: str) -> list[int]:
-    given = sys.argv[1:]
-    if flag not in given:
-        return []
-    found = []
-    for one in given[given.index(flag) + 1 :]:
-        if not one.isdigit():
-            break
-        found.append(int(one))
-    return found
+def _after(flag: str) -> str:
+    given = [*sys.argv, ""]
+    return given[given.index(flag) + 1] if flag in given else ""
 
 
 if __name__ == "__main__":
-    wanted = _numbers_after("--patients")
     rows = measure(
         quick="--quick" in sys.argv,
-        patients=wanted[0] if wanted else None,
-        memory=_numbers_after("--memory"),
-        peers="--peers" in sys.argv,
+        patients=int(_after("--patients") or 0) or None,
+        also=int(_after("--also") or 0),
+        exports=Path(_after("--exports")) if "--exports" in sys.argv else None,
     )
     print(json.dumps(rows, indent=2))

@@ -1,5 +1,11 @@
 """What the population benchmark runs, each as a process of its own: ``argv[1]`` is the folder of the export."""
 
+# Last of all, each tells the processor seconds of its first process.
+OWN_SECONDS = """
+import atexit, sys, time
+atexit.register(lambda: sys.stderr.write(f"own {time.process_time()}"))
+"""
+
 BYTES = """
 import pathlib, sys
 for path in pathlib.Path(sys.argv[1]).iterdir():
