@@ -166,6 +166,7 @@ def test_the_first_token_makes_one_administrator_once(store, keys):
         with pytest.raises(RequestError):
             take(store, keys, token, **poor)
     assert take(store, keys, f" {token}\n").account == "root"
+    assert not set_up_is_open(store, NOON)
     assert check_password(store, tenant=CLIENT, name="root", password=PASSWORD)
     assert [(one.name, one.role) for one in rows(store, models.account)] == [("root", "admin")]
     with pytest.raises(NotTrusted):

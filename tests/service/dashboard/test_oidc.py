@@ -147,16 +147,19 @@ def test_a_signature_with_another_or_a_public_key_lets_nobody_in(site, provider)
     assert come_back(site).status_code == 401
 
 
-def test_an_answer_counts_once_and_only_in_the_browser_that_asked(site):
+def test_an_answer_counts_once_and_only_in_the_browser_that_asked(site, provider):
     address = leave(site)
     other = site.browser()
     assert other.get(address.removeprefix(BASE)).status_code == 401
     cookies = dict(site.client.cookies)
     assert come_back(site, address).status_code == 303
+    asked = len(provider.tokens_asked)
     again = site.browser()
     again.cookies.update(cookies)
     assert again.get(address.removeprefix(BASE)).status_code == 401
     assert again.get("/work").status_code == 303
+    # Refused here, without asking the provider about the code
+    assert len(provider.tokens_asked) == asked
 
 
 def test_an_answer_that_comes_too_late_is_refused(site):
