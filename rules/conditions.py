@@ -123,6 +123,15 @@ class Negation:
 
     pattern: Pattern
 
+    def __and__(self, other: object) -> Pattern:
+        raise UnsafeRule("'&' joins tests, not conditions.", where=written_at(), remedy="Use ','.")
+
+    def __or__(self, other: object) -> Pattern:
+        raise no_alternatives()
+
+    def __bool__(self) -> bool:
+        raise no_truth()
+
 
 Condition = tuple[Binding | Negation, ...]
 

@@ -241,7 +241,7 @@ class _Teller:
             raise Unreadable(f"'{line}': '{part}' is not understood.")
         ingredient = match[1]
         classes = self.vocabulary.classes(ingredient)
-        if not classes and self.vocabulary.title(ingredient) == ingredient:
+        if ingredient not in self.vocabulary.ingredients:
             raise Unreadable(f"'{line}': no ingredient is called {ingredient!r}.")
         said: dict[str, Any] = {"ingredient": ingredient, "classes": tuple(classes)}
         if match[2] is None:
