@@ -118,7 +118,11 @@ def page_of_patients(connection: Connection, wanted: Filter, now: int) -> Patien
     more, found = len(found) > size, found[:size]
     rows = connection.execute(
         select(table)
-        .where(*_conditions(wanted, now), *_unsilenced(connection, wanted, now), table.c.patient.in_([one.patient for one in found]))
+        .where(
+            *_conditions(wanted, now),
+            *_unsilenced(connection, wanted, now),
+            table.c.patient.in_([one.patient for one in found]),
+        )
         .order_by(table.c.priority.desc(), table.c.changed.desc(), table.c.id.desc())
         .limit(size * _EACH)
     ).all()

@@ -103,7 +103,9 @@ def past_decisions(store: Store, tenant: str, rule: str, now: datetime) -> list[
             .order_by(count.desc(), table.c.state, table.c.close_reason)
             .limit(_MOST_REASONS)
         ).all()  # fmt: skip
-    return [Past(state=row.state, reason=row.close_reason, count=row._mapping["count"]) for row in rows]
+    return [
+        Past(state=row.state, reason=row.close_reason, count=row._mapping["count"]) for row in rows
+    ]
 
 
 def _rested_on(
