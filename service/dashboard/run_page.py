@@ -21,6 +21,7 @@ from service.dashboard.runs_report import (
     progress_of,
     rejects_of,
 )
+from service.dashboard.templating import render
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -135,19 +136,14 @@ class RunPage:
                 return
             if data != told:
                 told = data
-                yield f"event: progress\ndata: {data}\n\n"
+                yield f"data: {data}\n\n"
             if state not in ACTIVE:
                 return
             await asyncio.sleep(_EVERY)
 
     def _told(self, job: Job) -> tuple[str, str]:
+        """The state and how far it is, as one line of the page's own markup."""
         now = job_of(self._desk.record.database, job.tenant, job.id)
         how_far = progress_of(self._out(job))
-        said = {
-            "state": now.state,
-            "share": how_far.share,
-            "words": f"{how_far.step}: {how_far.done} of {how_far.total} parts"
-            if how_far.total
-            else how_far.step,
-        }
-        return now.state, msgspec.json.encode(said).decode()
+        told = render("progress.html", state=now.state, progress=how_far, job_id=now.id)
+        return now.state, " ".join(told.split())
