@@ -25,6 +25,7 @@ KEYS: Final = frozenset({
 OWN: Final = "dekacard"
 _SERVER: Final = "uvicorn"  # its sentences speak of addresses, processes and signals alone
 LONGEST: Final = 500
+_NUMBERS: Final = frozenset({bool, float, int})
 
 dropped: Counter[str] = Counter()
 """How much was kept out of the log, by cause: ``key``, ``value`` or ``foreign-text``."""
@@ -36,6 +37,8 @@ def allow_listed(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
     for key, value in event.items():
         if key not in KEYS:
             dropped["key"] += 1
+        elif type(value) in _NUMBERS:
+            kept[key] = value
         elif (plain := _plain(value)) is None:
             dropped["value"] += 1
         else:
@@ -44,10 +47,10 @@ def allow_listed(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else value[:LONGEST]
     if isinstance(value, bool | int | float):
         return value
-    if isinstance(value, str):
-        return value[:LONGEST]
     if isinstance(value, Mapping):
         return {str(k)[:LONGEST]: str(v)[:LONGEST] for k, v in list(value.items())[:50]}
     if isinstance(value, list | tuple | frozenset | set):

@@ -223,6 +223,8 @@ class TestReadiness:
             assert answer.json()["parts"]["store"]["state"] == "degraded"
             assert client.post(VIEW, content=call_body).json()["cards"]
             assert figure(client, "dekacard_store_up") == 0
+            assert figure(client, "dekacard_spool_depth_bytes") > 0
+            assert "dekacard_spool_age_seconds " in client.get("/metrics").text
             (tmp_path / "store").unlink()
             (tmp_path / "gone").rename(tmp_path / "store")
 
