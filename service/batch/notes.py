@@ -82,6 +82,10 @@ class Notebook:
         self._file = file
         self._watched = watched
 
+    def watches(self, patient: str) -> bool:
+        """Whether even silence about this patient is noted."""
+        return patient in self._watched
+
     def take(self, patient: str, done: Review) -> None:
         """Note a review, unless nothing is said and no alert could end by that."""
         assessment = done.assessment

@@ -88,7 +88,8 @@ class Reviewer:
         traits, so silence about one of them is silence about all who share them; and about all of the same age,
         unless the day of birth was looked at.
         """
-        if len(records) > 1 or self.notebook is not None or self.deletions.listed:
+        watched = self.notebook is not None and self.notebook.watches(key)
+        if len(records) > 1 or watched or self.deletions.listed:
             return self._reviewed(key, records, report)[0]
         traits = _traits(key, records[0])
         if traits is None:
@@ -97,7 +98,7 @@ class Reviewer:
         if rough not in self._silent and traits not in self._silent:
             own = ShardReport()
             line, done = self._reviewed(key, records, own)
-            if line is None and done is not None and own == _NOTHING_TO_SAY:
+            if line is None and done is not None and not done.gap_cards and own == _NOTHING_TO_SAY:
                 self._remember(traits, rough, done)
             report.add(own)
             return line

@@ -32,7 +32,15 @@ from tests.service.alerts.conftest import (  # noqa: F401 - fixtures
     record_connection,
     record_server,
 )
-from tests.service.batch.people import WARFARIN, lab, of_each_type, patient, request, statement
+from tests.service.batch.people import (
+    WARFARIN,
+    lab,
+    of_each_type,
+    patient,
+    request,
+    statement,
+    write_lines,
+)
 from tests.service.batch.people import bundle as bundled
 from tests.service.batch.test_review import hook_call
 
@@ -170,6 +178,23 @@ def test_a_patient_about_whom_nothing_is_said_any_more_is_cleared(site):
     told = (site.folder / "out-2" / "recommendations.csv").read_text().splitlines()
     assert len(told) == 1
     assert {one.state for one in site.rows(models.alert)} == {"cleared"}
+
+
+def test_silence_about_somebody_known_by_name_alone_ends_an_alert(site, tmp_path):
+    """Most of a population are known by their Patient line alone, and are not reviewed one by one."""
+    others = {f"p{number}": [patient(f"p{number}", "1985-03-04")] for number in range(4)}
+    reader = {"eve": [patient("eve", "1985-03-04"), *of_each_type("eve")]}
+    site.review([on_warfarin()], NIGHTS[0])
+    assert {one.state for one in site.rows(models.alert)} == {"new"}
+    folder = write_lines(
+        tmp_path / "lines", {**others, **reader, "ada": [patient("ada", "1985-03-04")]}, []
+    )
+    arguments = site.arguments([], NIGHTS[1])
+    done = CliRunner(env=site.settings).invoke(app, [str(folder), *arguments[1:]])
+    assert done.exit_code == 0, done.output
+    assert {one.state for one in site.alerts()} == {"cleared"}
+    last = site.rows(models.evaluation, models.evaluation.c.as_of > site.alerts()[0].first_seen)
+    assert len(last) == 1
 
 
 def test_a_line_that_may_be_anybodys_keeps_alerts_open(site):
