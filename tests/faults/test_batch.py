@@ -13,7 +13,7 @@ from tests.service.batch.test_review import results
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The lines, and the results of a run that nobody disturbed."""
-    folder = write_lines(tmp_path_factory.mktemp("in"), *population(40))
+    folder = write_lines(tmp_path_factory.mktemp("in") / "lines", *population(40))
     out = tmp_path_factory.mktemp("out") / "whole"
     ended(start(folder, out))
     return folder, results(out)
