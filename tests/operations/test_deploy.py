@@ -235,7 +235,7 @@ class TestCompose:
                 assert found == "", file
 
     def test_figures_stay_inside(self, deploy):
-        assert "@inside path /metrics /readyz /livez" in (deploy / "compose" / "Caddyfile").read_text()  # fmt: skip
+        assert "@inside path /metrics /readyz /livez /openapi.json\n" in (deploy / "compose" / "Caddyfile").read_text()  # fmt: skip
 
 
 class TestKubernetes:
