@@ -3,6 +3,7 @@
 import signal
 import time
 
+import psutil
 import pytest
 
 from tests.service.batch.people import population, write_lines
@@ -29,5 +30,22 @@ def test_stopped_politely_and_resumed_it_ends_with_the_same_bytes(tmp_path, whol
     run.send_signal(way)
     run.communicate(timeout=120)
     assert run.returncode == 13, "it was done before the signal came"
+    ended(start(folder, out, "--resume"))
+    assert results(out) == expected
+
+
+def test_a_worker_that_crashes_ends_the_run_with_how_to_go_on_and_nothing_is_lost(tmp_path, whole):
+    """A native crash takes its process only; the run never ends as if it had been complete."""
+    folder, expected = whole
+    out = tmp_path / "out"
+    run = start(folder, out, "--workers", "2")
+    workers = []
+    while run.poll() is None and not (workers and files_made(out) >= 3):
+        workers = psutil.Process(run.pid).children()
+        time.sleep(0.001)
+    workers[0].send_signal(signal.SIGSEGV)
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 13, "it was done before the signal came"
+    assert b"--resume" in said
     ended(start(folder, out, "--resume"))
     assert results(out) == expected
