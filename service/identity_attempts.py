@@ -23,7 +23,8 @@ from service.identity import hash_of
 if TYPE_CHECKING:
     from service.alerts.database import Database
 
-FROM_ONE_ADDRESS: Final = RateLimitItemPerMinute(60, 5)
+# A whole hospital may stand behind one proxy
+FROM_ONE_ADDRESS: Final = RateLimitItemPerMinute(300, 5)
 FOR_ONE_ACCOUNT_AND_ADDRESS: Final = RateLimitItemPerMinute(10, 5)
 # Also from many addresses: more than this and the account is locked until the hour is over
 FOR_ONE_ACCOUNT: Final = RateLimitItemPerHour(30)
@@ -134,6 +135,14 @@ class Tries:
             RequestError: there were too many (429).
         """
         self._count(FOR_ONE_ACCOUNT_AND_ADDRESS, "token", address)
+
+    def provider(self, address: str) -> None:
+        """Count a visit to an OpenID provider, each of which is remembered for a while.
+
+        Raises:
+            RequestError: there were too many (429).
+        """
+        self._count(FROM_ONE_ADDRESS, "provider", address)
 
     def succeeded(self, address: str, tenant: str, name: str) -> None:
         """Forget what was counted against somebody who got in."""

@@ -42,6 +42,7 @@ class OidcDoor:
     def start(self, visit: Visit) -> Response:
         """Send the browser to the provider; what must fit on the way back stays here."""
         record = self._desk.record
+        self._gate.tries.provider(visit.address)
         address, remembered = _ask(self._client.start)
         step = Step(kind="provider", account=self._provider.id, body=remembered)
         secret = begin_step(record.database, record.keyring, step, visit.now)

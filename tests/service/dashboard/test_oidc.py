@@ -100,6 +100,15 @@ def test_the_role_is_that_of_today_and_none_is_given_by_default(site, provider):
         assert site.client.get("/work").status_code == 303
 
 
+def test_a_provider_adds_three_addresses_and_no_other(site):
+    needs = site.app.state.dashboard.needs
+    assert {route: need for route, need in needs.items() if route[1].startswith("/oidc")} == {
+        ("GET", "/oidc/hospital/start"): "anyone",
+        ("GET", "/oidc/hospital/back"): "anyone",
+        ("POST", "/oidc/hospital/out"): "anyone",
+    }
+
+
 LIES = {
     "another nonce": {"changes": {"nonce": "x"}},
     "no nonce": {"changes": {"nonce": None}},

@@ -1,22 +1,23 @@
-"""Second factors, one-time tokens, counted attempts and half-finished sign-ins, each against a real store."""
+"""Second factors, one-time tokens, counted attempts and half-finished sign-ins, on both databases."""
 
 import contextlib
 import io
 import stat
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pyotp
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
+from typer.testing import CliRunner
 
 from rules.errors import NotTrusted, RequestError
 from service import identity_factor as factor
 from service.alerts import identity_tables, models
 from service.alerts.access import new_account
-from service.alerts.database import Database
-from service.alerts.keyring import new_keyring
-from service.alerts.schema import upgrade
+from service.alerts.keyring import new_keyring, write_keyring
+from service.cli import app
+from service.identity import open_session
 from service.identity_accounts import change_role, refuse_last_admin
 from service.identity_attempts import Tries
 from service.identity_invitations import accept, invite, open_set_up, set_up_is_open
@@ -30,16 +31,13 @@ ANN = {"tenant": CLIENT, "account": "ann"}
 
 
 @pytest.fixture
-def keys():
-    return new_keyring()
+def keys(keyring):
+    return keyring
 
 
 @pytest.fixture
-def store(tmp_path, keys):
-    database = Database(f"sqlite:///{tmp_path}/r.db")
-    upgrade(database)
-    yield database
-    database.close()
+def store(database):
+    return database
 
 
 @pytest.fixture
@@ -268,6 +266,16 @@ def test_many_addresses_together_lock_an_account_for_an_hour_and_no_other(store)
     tries.code(CLIENT, "ann")
 
 
+def test_visits_to_a_provider_are_counted_by_address(store):
+    tries = Tries(lambda: store, lambda: NOON)
+    tries.provider("10.0.0.1")
+    many = update(identity_tables.attempt).values(count=300)
+    store.write(lambda connection: connection.execute(many))
+    with pytest.raises(RequestError, match="Too many"):
+        tries.provider("10.0.0.1")
+    tries.provider("10.0.0.2")
+
+
 def test_half_a_sign_in_is_used_once_in_time_and_for_its_kind(store, keys):
     step = Step(kind="code", tenant=CLIENT, account="ann", body=b"canary")
     secret = begin_step(store, keys, step, NOON)
@@ -280,6 +288,27 @@ def test_half_a_sign_in_is_used_once_in_time_and_for_its_kind(store, keys):
     assert end_step(store, keys, secret, ("code",), NOON) == step
     with pytest.raises(NotTrusted):
         end_step(store, keys, secret, ("code",), NOON)
+
+
+def test_the_operator_helps_somebody_from_the_machine(database_url, ann, keys, tmp_path):
+    enrol(ann, keys)
+    write_keyring(tmp_path / "keys.json", keys)
+    given = ["--client", CLIENT, "--store", database_url, "--keyring", str(tmp_path / "keys.json")]
+
+    def say(*words, status=0):
+        done = CliRunner().invoke(app, ["users", *words, *given])
+        assert done.exit_code == status, done.output
+        return done.output.strip()
+
+    say("reset-factor", "ann")
+    assert not factor.is_set(ann, CLIENT, "ann")
+    assert "no second factor" in say("reset-factor", "ann", status=1)
+    token = say("invite", "ann")
+    assert take(ann, keys, token, now=datetime.now(UTC)).account == "ann"
+    open_session(ann, keys, tenant=CLIENT, name="ann", now=datetime.now(UTC))
+    assert say("sign-out", "ann").startswith("1 ")
+    assert rows(ann, identity_tables.session) == []
+    assert "no such" in say("invite", "nobody", status=1)
 
 
 class Terminal(io.StringIO):
