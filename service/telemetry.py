@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from service.telemetry_metrics import Metrics
 
 Labels = tuple[str, ...]
+MOST_TIMES: Final = (
+    20_000  # where nobody publishes, as inside a host that never asks, the oldest are forgotten
+)
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # the name is that of the library
 
 
@@ -47,7 +51,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, Labels], float] = {}
-        self._times: list[tuple[str, Labels, float]] = []
+        self._times: deque[tuple[str, Labels, float]] = deque(maxlen=MOST_TIMES)
         self._publishing = threading.Lock()
         self.open_calls = 0
         # Only a process of our own logs its calls; inside another program that is the host's affair
@@ -138,7 +142,7 @@ class Telemetry:
         """Pass on what was noted since the last time."""
         with self._publishing:
             counts, self._counts = self._counts, {}
-            times, self._times = self._times, []
+            times, self._times = self._times, deque(maxlen=MOST_TIMES)
             for (name, labels), by in counts.items():
                 metrics.add(name, labels, by)
             for name, labels, seconds in times:

@@ -16,7 +16,7 @@ from service.alerts.tally import ALL_RULES, Tally
 from service.app import create_app
 from service.cds_hooks.prefetch import Supply
 from service.settings import Settings
-from service.telemetry import Telemetry
+from service.telemetry import MOST_TIMES, Telemetry
 from service.telemetry_metrics import COUNTERS, GAUGES, TIMES, Metrics
 from service.telemetry_monitors import Day, course_of, rule_monitors
 
@@ -167,6 +167,17 @@ class TestMetrics:
         telemetry.publish(metrics)
         assert b'dekacard_gaps_total{code="not-read"} 3.0' in metrics.render()
         assert len({*COUNTERS, *TIMES, *GAUGES}) == len(COUNTERS) + len(TIMES) + len(GAUGES)
+
+    def test_inside_a_host_that_never_asks_nothing_piles_up(self):
+        telemetry = Telemetry()
+        for number in range(3 * MOST_TIMES):
+            telemetry.time("evaluation_seconds", 0.002)
+            telemetry.count("cards", ("info", "warning")[number % 2])
+        metrics = Metrics()
+        telemetry.publish(metrics)
+        text = metrics.render().decode()
+        assert f"dekacard_evaluation_seconds_count {float(MOST_TIMES)}" in text
+        assert f'dekacard_cards_total{{indicator="info"}} {1.5 * MOST_TIMES}' in text
 
     def test_noting_a_call_costs_little_beside_answering_it(self, app, client, call_body):
         """A ratio of processor time: what is noted on the path of a card stays below 2 % of its evaluation."""
