@@ -1,0 +1,260 @@
+"""Numbers, strengths, timings and the arithmetic of doses, one at a time and at their edges."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from fhir_adapter.amounts import amount_words, number_of
+from fhir_adapter.dosage import OTHER_AMOUNT, OTHER_FREQUENCY, RANGE, Dose, read_dosages
+from fhir_adapter.lens import Lens
+from fhir_adapter.product_words import Part
+from fhir_adapter.regimen import Regimen, regimen_of
+from fhir_adapter.timing import read_timing
+from rules.naming import fold
+from rules.units import DoseUnit
+
+DAY = date(2026, 11, 22)
+UNITS, UG, MG, PIECES = DoseUnit("units"), DoseUnit("mass"), DoseUnit("mass", 1000.0), DoseUnit("pieces")  # fmt: skip
+K, D, W = Part("vitamin-k2-mk7", 100.0), Part("vitamin-d3", 1000.0), Part("warfarin", 5.0)
+
+
+@pytest.fixture
+def lens(vocabulary):
+    return Lens(vocabulary, datetime(2026, 11, 22, 12, tzinfo=UTC), DAY, UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "counts_units", "expected"),
+    [
+        ("5", False, 5.0), ("5.5", False, 5.5), ("5,5", False, 5.5), (".5", False, 0.5), ("1/2", False, 0.5),
+        ("1 1/2", False, 1.5), ("3/4", False, 0.75), ("1/0", False, None), ("5,000", False, 5000.0), ("5,000.5", False, 5000.5),
+        ("0,125", False, 0.125), ("5.000", True, 5000.0), ("5.000", False, None), ("0.125", False, 0.125), ("0.125", True, 0.125),
+        ("1.000.000", False, 1_000_000.0), ("1.000,5", False, 1000.5), ("50 000", False, 50_000.0), ("50'000", False, 50_000.0),
+        ("999999999999", False, 999_999_999_999.0), ("1000000000000", False, None), (" 7 ", False, 7.0),
+    ],
+)  # fmt: skip
+def test_a_number_as_people_write_it(text, counts_units, expected):
+    assert number_of(text, counts_units=counts_units) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("100 mcg", [(100.0, "mass", 1.0, "", 1.0)]),
+        ("0.1 mg", [(0.1, "mass", 1000.0, "", 1.0)]),
+        ("5k iu", [(5000.0, "units", 1.0, "", 1.0)]),
+        ("5 k iu", [(5000.0, "units", 1.0, "", 1.0)]),
+        ("400 iu/ml", [(400.0, "units", 1.0, "volume", 1.0)]),
+        ("2000 iu per 5 ml", [(2000.0, "units", 1.0, "volume", 5.0)]),
+        ("400 iu per drop", [(400.0, "units", 1.0, "drops", 1.0)]),
+        ("400 iu per 2 drops", [(400.0, "units", 1.0, "drops", 2.0)]),
+        ("90 mcg per capsule", [(90.0, "mass", 1.0, "pieces", 1.0)]),
+        ("5 mg/g", [(5.0, "mass", 1000.0, "other", 1.0)]),
+        ("125 mcg (5,000 iu)", [(125.0, "mass", 1.0, "", 1.0), (5000.0, "units", 1.0, "", 1.0)]),
+        ("x100mcgs", []),
+        ("no amount", []),
+    ],
+)
+def test_strengths_with_what_they_are_per(vocabulary, text, expected):
+    found = amount_words(vocabulary).strengths(fold(text))
+    assert [(s.value, s.unit.dimension, s.unit.times, s.per, s.per_count) for s in found] == expected  # fmt: skip
+
+
+def test_a_strength_says_where_it_stands(vocabulary):
+    (only,) = amount_words(vocabulary).strengths("vitamin k2 100 mcg daily")
+    assert (only.start, only.end) == (11, 18)
+
+
+def repeat(**members):
+    return {"repeat": members}
+
+
+@pytest.mark.parametrize(
+    ("timing", "interval", "single"),
+    [
+        ({}, None, False),
+        (repeat(frequency=2, period=1, periodUnit="d"), 0.5, False),
+        (repeat(frequency=1, period=2, periodUnit="d"), 2.0, False),
+        (repeat(frequency=1, period=1, periodMax=3, periodUnit="d"), 1.0, False),
+        (repeat(frequency=0, period=1, periodUnit="d"), 1.0, False),
+        (repeat(period=1, periodUnits="wk"), 7.0, False),
+        (repeat(period=1, periodUnit="min"), 1 / 1440, False),
+        (repeat(frequency=2, period=1, periodUnit="min"), None, False),
+        (repeat(period=36525, periodUnit="d"), 36525.0, False),
+        (repeat(period=36526, periodUnit="d"), None, False),
+        (repeat(period=0, periodUnit="d"), None, False),
+        (repeat(period=1, periodUnit="fortnightish"), None, False),
+        (repeat(period=1), None, False),
+        (repeat(count=1), None, True),
+        (repeat(count=1, frequency=1, period=1, periodUnit="d"), None, True),
+        (repeat(count=2), None, False),
+        (repeat(dayOfWeek=["mon", "mon", "thu"]), 3.5, False),
+        (repeat(dayOfWeek=["mon"], frequency=2), 3.5, False),
+        (repeat(dayOfWeek=["mon", "thu"], frequency=1, period=1, periodUnit="d"), 3.5, False),
+        (repeat(dayOfWeek=["mon", "thu"], frequency=1, period=1, periodUnit="wk"), 3.5, False),
+        (repeat(dayOfWeek=["mon", "thu"], frequency=2, period=1, periodUnit="wk"), 3.5, False),
+        (repeat(timeOfDay=["08:00", "20:00"], frequency=1, period=1, periodUnit="d"), 0.5, False),
+        (repeat(timeOfDay=["08:00", "20:00"], frequency=2, period=1, periodUnit="d"), 0.5, False),
+        (repeat(timeOfDay=["08:00"], frequency=1, period=1, periodUnit="d"), 1.0, False),
+        (repeat(when=["MORN", "EVE", "NIGHT"]), 1 / 3, False),
+        ({"event": ["2026-11-01"]}, None, True),
+        ({"event": ["2026-11-01", "2026-11-08"]}, None, False),
+    ],
+)  # fmt: skip
+def test_a_timing(lens, timing, interval, single):
+    read = read_timing(timing, lens)
+    assert read.interval_days == pytest.approx(interval)
+    assert read.single is single
+
+
+@pytest.mark.parametrize(
+    ("bounds", "days"),
+    [
+        ({"boundsDuration": {"value": 2, "code": "wk"}}, 14),
+        ({"boundsDuration": {"value": 2, "unit": "weeks"}}, 14),
+        ({"boundsQuantity": {"value": 10, "code": "d"}}, 10),
+        ({"boundsRange": {"low": {"value": 1, "code": "d"}, "high": {"value": 3, "code": "d"}}}, 3),
+        ({"boundsDuration": {"value": 1, "code": "h"}}, None),
+        ({"boundsDuration": {"value": 24, "code": "h"}}, 1),
+        ({"boundsDuration": {"value": 36526, "code": "d"}}, None),
+        ({"boundsPeriod": {"start": "2026-11-01", "end": "2026-11-07"}}, 7),
+        ({"boundsPeriod": {"start": "2026-11-07", "end": "2026-11-07"}}, 1),
+        ({"boundsPeriod": {"start": "2026-11-08", "end": "2026-11-07"}}, None),
+        ({"boundsPeriod": {"start": "2026-11", "end": "2026-11-07"}}, None),
+    ],
+)
+def test_how_long_it_is_bounded(lens, bounds, days):
+    assert read_timing(repeat(**bounds), lens).bounded_days == days
+
+
+def dose_of(lens, **element):
+    (dose,) = read_dosages({"dosage": [element]}, lens)
+    return dose
+
+
+def quantity(value, **unit):
+    return {"doseAndRate": [{"doseQuantity": {"value": value, **unit}}]}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (quantity(2), {"pieces": 2}),
+        (quantity(0), {"pieces": 0}),
+        (quantity(-1), {"problem": "its amount is no number"}),
+        (quantity("many"), {"problem": "its amount is no number"}),
+        (quantity(5, unit="mL"), {"volume": 5.0}),
+        (quantity(3, unit="drops"), {"drops": 3}),
+        (quantity(100, code="ug"), {"amounts": ((100, UG),), "relation": "total"}),
+        (quantity(1, code="1", unit="mg"), {"amounts": ((1, MG),)}),
+        (quantity(1, code="ug", unit="tablet"), {"problem": "code and name of its unit contradict each other"}),
+        (quantity(1, unit="furlong"), {"problem": "its unit is not understood"}),
+        ({"doseQuantity": {"value": 1}}, {"pieces": 1}),
+        ({"doseRange": {"low": {"value": 1}, "high": {"value": 2}}}, {"pieces": 2, "notes": (RANGE,)}),
+        ({"doseRange": {"low": {"value": 1}}}, {"pieces": 1, "notes": ()}),
+        ({"patientInstruction": "1 tablet daily"}, {"pieces": 1, "interval_days": 1}),
+        ({"text": "2 tablets daily", "patientInstruction": "1 tablet daily"}, {"pieces": 2}),
+        ({**quantity(1), "text": "2 tablets daily"}, {"pieces": 1, "notes": (OTHER_AMOUNT,), "interval_days": 1}),
+        ({**quantity(1), "text": "1 tablet daily"}, {"pieces": 1, "notes": ()}),
+        ({"timing": repeat(period=1, periodUnit="d"), "text": "1 tablet weekly"}, {"interval_days": 1, "notes": (OTHER_FREQUENCY,)}),
+        ({"timing": repeat(period=1, periodUnit="wk"), "text": "1 tablet weekly"}, {"interval_days": 7, "notes": ()}),
+        ({**quantity(1), "modifierExtension": [{}]}, {"problem": "it carries a modifier that is not understood"}),
+        ({"asNeededBoolean": True}, {"as_needed": True}),
+        ({"asNeededBoolean": "true"}, {"as_needed": False}),
+        ({"asNeededFor": [{"text": "pain"}]}, {"as_needed": True}),
+        ({"asNeededCodeableConcept": {"text": "pain"}}, {"as_needed": True}),
+        ({"route": {"text": "no such way"}}, {"route": "other"}),
+        ({}, {"route": "", "as_needed": False, "pieces": None}),
+    ],
+)  # fmt: skip
+def test_an_element_of_a_dosage(lens, given, expected):
+    dose = dose_of(lens, **given)
+    assert {name: getattr(dose, name) for name in expected} == expected
+
+
+def test_of_doses_as_ordered_and_as_dispensed_the_ordered_one_counts(lens):
+    def rate(kind, value):
+        return {"type": {"coding": [{"code": kind}]}, "doseQuantity": {"value": value}}
+
+    for order in ([rate("dispensed", 9), rate("calculated", 5), rate("ordered", 1)], [rate("ordered", 1), rate("dispensed", 9)]):  # fmt: skip
+        assert dose_of(lens, doseAndRate=order).pieces == 1
+    assert dose_of(lens, doseAndRate=[rate("dispensed", 9), rate("calculated", 5)]).pieces == 5
+
+
+DAILY = Dose(pieces=1.0, interval_days=1.0)
+
+
+def worked_out(vocabulary, part, *doses, others=()):
+    return regimen_of(part, (part, *others), list(doses), vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("part", "dose", "expected"),
+    [
+        (K, DAILY, Regimen(100.0, 1.0, 100.0)),
+        (K, DAILY._replace(pieces=1.5, interval_days=7.0), Regimen(150.0, 7.0, 21.428571)),
+        (K, DAILY._replace(pieces=0.0), Regimen(None, 1.0, problem="the amount is recorded as zero")),
+        (K, DAILY._replace(single=True), Regimen(100.0, problem="it is a single dose")),
+        (K, DAILY._replace(interval_days=None), Regimen(100.0, problem="how often it is taken is not recorded")),
+        (K, DAILY._replace(interval_days=None, ambiguous=True), Regimen(100.0, problem="the instruction can be read in two ways")),
+        (K, DAILY._replace(ambiguous=True), Regimen(None, 1.0, problem="the instruction can be read in two ways")),
+        (K, DAILY._replace(problem="x"), Regimen(problem="the dosage cannot be read: x")),
+        (K, DAILY._replace(notes=("a", "b")), Regimen(100.0, 1.0, 100.0, note="a; b")),
+        (K, Dose(interval_days=1.0), Regimen(None, 1.0, problem="how many pieces are taken is not recorded")),
+        (Part("vitamin-k1"), Dose(interval_days=1.0), Regimen(None, 1.0, problem="the amount is not recorded")),
+        (Part("vitamin-k1"), DAILY, Regimen(None, 1.0, problem="the strength of one piece is not known")),
+        (Part("vitamin-d3", 400.0, "mL"), Dose(volume=2.0, interval_days=1.0), Regimen(800.0, 1.0, 800.0)),
+        (D, Dose(volume=2.0, interval_days=1.0), Regimen(None, 1.0, problem="the dose is a volume of unknown concentration")),
+        (Part("vitamin-d3", 400.0, "drop"), Dose(drops=3.0, interval_days=1.0), Regimen(1200.0, 1.0, 1200.0)),
+        (D, Dose(drops=3.0, interval_days=1.0), Regimen(None, 1.0, problem="the dose is in drops of unknown strength")),
+        (D, Dose(amounts=((25.0, UG),), interval_days=1.0), Regimen(1000.0, 1.0, 1000.0)),
+        (D, Dose(amounts=((25.0, UG), (1000.0, UNITS)), interval_days=1.0), Regimen(1000.0, 1.0, 1000.0)),
+        (D, Dose(amounts=((25.0, UG), (5000.0, UNITS)), interval_days=1.0), Regimen(None, 1.0, problem="two different amounts are stated")),
+        (K, Dose(amounts=((1000.0, UNITS),), interval_days=1.0), Regimen(None, 1.0, problem="the unit of the dose does not fit the substance")),
+        (K, Dose(amounts=((50.0, UG),), pieces=2.0, relation="each", interval_days=1.0), Regimen(100.0, 1.0, 100.0)),
+        (K, Dose(amounts=((100.0, UG),), pieces=2.0, relation="unclear", interval_days=1.0), Regimen(200.0, 1.0, 200.0)),
+        (K, Dose(amounts=((200.0, UG),), pieces=2.0, relation="unclear", interval_days=1.0), Regimen(200.0, 1.0, 200.0)),
+        (K, Dose(amounts=((300.0, UG),), pieces=2.0, relation="unclear", interval_days=1.0),
+         Regimen(None, 1.0, problem="pieces, strength and amount contradict each other")),
+        (Part("vitamin-k1"), Dose(amounts=((300.0, UG),), pieces=2.0, relation="unclear", interval_days=1.0),
+         Regimen(None, 1.0, problem="whether the amount is for one piece or for all is unclear")),
+        (K, Dose(amounts=((300.0, UG),), pieces=1.0, relation="unclear", interval_days=1.0), Regimen(300.0, 1.0, 300.0)),
+    ],
+)  # fmt: skip
+def test_what_is_taken_a_day(vocabulary, part, dose, expected):
+    assert worked_out(vocabulary, part, dose) == expected
+
+
+def test_a_dose_that_counts_the_other_ingredient_is_turned_into_pieces(vocabulary):
+    two = Dose(amounts=((2000.0, UNITS),), interval_days=1.0)
+    assert worked_out(vocabulary, K, two, others=(D,)) == Regimen(200.0, 1.0, 200.0)
+    odd = Dose(amounts=((2700.0, UNITS),), interval_days=1.0)
+    assert worked_out(vocabulary, K, odd, others=(D,)).daily is None
+
+
+def test_a_dose_in_mass_that_either_ingredient_could_be_is_unknown(vocabulary):
+    both = Dose(amounts=((100.0, UG),), interval_days=1.0)
+    other = Part("vitamin-k1", 100.0)
+    found = worked_out(vocabulary, K, both, others=(other,))
+    assert found.problem == "the dose does not say which ingredient it counts"
+
+
+def test_doses_of_one_day_are_added_and_an_unknown_one_makes_the_sum_unknown(vocabulary):
+    found = worked_out(vocabulary, W, DAILY, DAILY._replace(pieces=0.5, interval_days=0.5))
+    assert found == Regimen(3.333333, 0.333333, 10.0, note="several doses of one day are added up")
+    unknown = worked_out(vocabulary, W, DAILY, Dose(notes=("n",)))
+    assert (unknown.daily, unknown.problem, unknown.note) == (None, "how many pieces are taken is not recorded", "n")  # fmt: skip
+
+
+def test_steps_and_nothing_at_all_are_unknown(vocabulary):
+    assert worked_out(vocabulary, W).problem == "no dosage is recorded"
+    steps = [DAILY._replace(sequence=1.0), DAILY._replace(sequence=2.0)]
+    assert worked_out(vocabulary, W, *steps).problem == "the dosage has several steps"
+
+
+def test_an_amount_that_is_never_daily_says_so(vocabulary):
+    limit = vocabulary.never_daily_from("vitamin-d3")
+    part = Part("vitamin-d3", limit)
+    weekly = "; such an amount is usually taken weekly or monthly"
+    assert weekly in worked_out(vocabulary, part, Dose(pieces=1.0)).problem
+    assert weekly not in worked_out(vocabulary, part._replace(amount=limit - 1), Dose(pieces=1.0)).problem  # fmt: skip
