@@ -9,6 +9,12 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
+SCREENS = {
+    "queue": "/queue",
+    "rule": "/rules/vka-subtherapeutic-inr-with-k?days=364",
+    "silences": "/silences",
+    "handover": "/handover",
+}
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -32,6 +38,13 @@ def main(address: str) -> None:
         page.locator(".banner-id a").click()
         page.wait_for_url("**/p/*")
         page.screenshot(path=PICTURES / "patient.png")
+        for name, path in SCREENS.items():
+            page.goto(path)
+            page.screenshot(path=PICTURES / f"{name}.png")
+        page.goto("/batch")
+        page.locator("main tbody a").first.click()
+        page.locator(".tile-row").wait_for()
+        page.screenshot(path=PICTURES / "run.png")
         browser.close()
 
 

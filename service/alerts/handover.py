@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Row, func, or_, select
+from sqlalchemy import Row, func, select
 
 from rules.errors import DekacardError
 from service import audit
@@ -15,6 +15,7 @@ from service.alerts import models
 from service.alerts.past_answers import instant, micros
 from service.alerts.screen_tables import handover_note
 from service.alerts.values import AuditEntry
+from service.alerts.worklist import count_open
 from service.evidence_vault import bound, seal_text, unseal_text
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
     """One shift: counts of everything, rows of what the next one must know.
 
-    ``done`` are (event, alert) pairs; ``unclaimed``, ``due`` and ``left`` tell how it stands at ``now``.
+    ``done`` are (event, alert) pairs; ``unclaimed``, ``due`` and ``left`` (the worklist's opening view) tell
+    how it stands at ``now``.
     """
 
     opened: dict[str, int]
@@ -70,7 +72,7 @@ def handover(database: Database, tenant: str, shift: Shift, now: int, until: int
             escalated=_events(connection, tenant, shift, ("escalated", "recurred")),
             unclaimed=_unclaimed(connection, tenant),
             due=_due(connection, tenant, now, until),
-            left=_left(connection, tenant),
+            left=dict(count_open(connection, tenant, now)),
         )
 
 
@@ -195,18 +197,3 @@ def _due(connection: Connection, tenant: str, now: int, until: int) -> list[Row[
         .limit(_MOST)
     )
     return list(connection.execute(query).all())
-
-
-def _left(connection: Connection, tenant: str) -> dict[str, int]:
-    table = models.alert
-    rows = connection.execute(
-        select(table.c.indicator, func.count())
-        .where(
-            table.c.tenant == tenant,
-            table.c.is_open == 1,
-            table.c.mode.in_(_SHOWN),
-            or_(table.c.severity > 0, table.c.kind == "not-evaluated"),
-        )
-        .group_by(table.c.indicator)
-    )
-    return {str(indicator): int(count) for indicator, count in rows}

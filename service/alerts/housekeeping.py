@@ -7,6 +7,7 @@ from functools import partial
 
 from sqlalchemy import Connection, Exists, select
 
+import service.alerts.screen_tables  # noqa: F401 - its tables join the metadata
 from service import audit
 from service.alerts import models
 from service.alerts.database import Database
@@ -37,6 +38,7 @@ def remove_expired(
         ("evidence", "stored", keep.evidence), ("issued_card", "issued", keep.cards), ("answer", "at", keep.answers),
         ("spool_reject", "at", keep.rejects), ("feedback", "received", keep.alerts),
         ("evaluation", "received", keep.alerts), ("run", "started", keep.alerts),
+        ("batch_job", "asked", keep.alerts), ("handover_note", "at", keep.alerts), ("silence", "until", keep.alerts),
     )  # fmt: skip
     for table, column, age in ages:
         gone[table] = database.write(

@@ -6,6 +6,7 @@ import atexit
 import fcntl
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -79,6 +80,7 @@ class RunQueue:
             child.terminate()
 
     def _work_off(self) -> None:
+        self._tidy()
         while True:
             try:
                 waiting = queued(self._record.database, this_machine())
@@ -91,6 +93,14 @@ class RunQueue:
             except (DekacardError, OSError) as error:
                 _log.error("the batch queue stumbled (%s)", type(error).__name__)
             time.sleep(_REST)
+
+    def _tidy(self) -> None:
+        """Remove the files of runs that are older than evidence may be kept; the record keeps that they were made."""
+        keep = timedelta(days=self._settings.keep_evidence_days)
+        before = (self._clock() - keep).timestamp()
+        for folder in self._folder.glob("*/*"):
+            if folder.is_dir() and folder.stat().st_mtime < before:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _next(self, waiting: list[Job]) -> None:
         """Settle what was left by an earlier service, then run the oldest that waits."""
@@ -156,6 +166,8 @@ class RunQueue:
             return False  # the store does not answer; the run goes on
 
     def _end(self, job: Job, state: JobState, code: int | None, says: str) -> None:
+        if state == "done":  # what was uploaded holds more of the patients than the results do
+            shutil.rmtree(self.folder_of(job) / "in", ignore_errors=True)
         values = {"finished": micros(self._clock()), "exit_code": code, "says": says[:_SAID]}
         while True:
             try:

@@ -7,9 +7,12 @@ import pytest
 from sqlalchemy import select
 
 from service.alerts.handover import Shift, add_note, handover, notes
+from service.alerts.housekeeping import remove_expired
 from service.alerts.lifecycle import Request
 from service.alerts.past_answers import micros
 from service.alerts.screen_tables import handover_note
+from service.alerts.silences import Limits, Wish, ask
+from service.alerts.values import Retention
 from service.dashboard.handover_page import Shifts
 from service.settings import Settings, SettingsRefused
 from tests.service.alerts.stories import recommendation
@@ -62,7 +65,7 @@ def test_what_happened_in_a_shift_stands_in_it_and_in_no_other(site):
     assert [(row.id, row.reason) for row in told.done] == [(second.id, "dose-changed")]
     assert [row.id for row in told.snoozed] == [row.id for row in told.due] == [third.id]
     assert [row.id for row in told.unclaimed] == [critical.id]
-    assert told.left == {"critical": 1, "warning": 1}
+    assert told.left == {"critical": 1}
     store.change(T, critical.id, critical.version, Request(action="claim", **ann))
     later = Shift(start=DAY_SHIFT.end, end=tonight)
     told = handover(site.record.database, T, later, micros(NOON), later.start)
@@ -120,3 +123,14 @@ def test_readers_read_it_and_write_nothing(site):
 def test_a_note_of_another_shift_number_goes_to_the_shift_it_falls_into(site):
     site.post("/handover", shift=str(DAY_SHIFT.start + 12345), note="late")
     assert len(notes(site.record.database, site.record.keyring, T, DAY_SHIFT.start)) == 1
+
+
+def test_retention_removes_old_notes_and_ended_silences_only(site):
+    long_ago = NOON - timedelta(days=3000)
+    for at in (long_ago, NOON):
+        add_note(site.record.database, site.record.keyring, tenant=T, shift=1, actor="user/a", at=at, text=at.isoformat())  # fmt: skip
+        given = Wish(tenant=T, actor="user/a", at=at, until=at + timedelta(days=7), reason="x", rule="r")  # fmt: skip
+        ask(site.record.database, site.record.keyring, given, Limits())
+    gone = remove_expired(site.record.database, site.record.keyring, NOON, Retention())
+    assert (gone["handover_note"], gone["silence"], gone["batch_job"]) == (1, 1, 0)
+    assert len(notes(site.record.database, site.record.keyring, T, 1)) == 1

@@ -6,6 +6,7 @@ import json
 import os
 import time
 import zlib
+from datetime import timedelta
 
 import pytest
 
@@ -75,6 +76,7 @@ def test_runs_wait_run_end_and_are_compared(site):
     assert (one.state, two.state) == ("done", "done"), (one.says, two.says)
     assert one.exit_code == 12  # something was rejected
     assert two.started >= one.finished  # one at a time
+    assert not (site.folder / "runs" / T / first / "in").exists()  # the upload is gone
     page = site.get(f"/batch/{first}").text
     assert "<strong>1</strong> reviewed" in page
     assert '<td class="num">5</td><td>The line is no JSON.' in page
@@ -172,6 +174,17 @@ def test_stopping_a_running_one_keeps_what_is_done(site):
     assert ended.state in {"cancelled", "done"}
     stream = site.get(f"/batch/{name}/live").text
     assert f"<strong>{ended.state.capitalize()}.</strong>" in stream
+
+
+def test_files_of_old_runs_are_removed(site):
+    queue = site.app.state.run_queue
+    for name, days in (("old", 400), ("young", 10)):
+        folder = queue.place(T, name)
+        folder.mkdir(parents=True)
+        when = (NOON - timedelta(days=days)).timestamp()
+        os.utime(folder, (when, when))
+    queue._tidy()
+    assert [one.name for one in (site.folder / "runs" / T).iterdir()] == ["young"]
 
 
 def test_a_run_that_cannot_be_made_says_why(site):
