@@ -28,7 +28,9 @@ BREACHES = {
 # Written in pieces, so that this file does not name them itself.
 NEVER_NAMED = {
     "a folder of one machine": re.compile(
-        r"/(?:wo" + r"rk|ro" + r"ot)/\w|/tm" + r"p/(?:brief|bash_jobs|studio)|\.\./sha" + r"red"
+        # What stands below the worklist's own address is a page, and no folder
+        r"/wo" + r"rk/(?!act\b|export\b|undo\b|views\b)\w|/ro" + r"ot/\w"
+        r"|/tm" + r"p/(?:brief|bash_jobs|studio)|\.\./sha" + r"red"
     ),
     "a registry other than the public one": re.compile(
         "(?:index-" + r"url|find-" + r"links)\s*=?\s*\S*:/" + r"/(?!pypi\.org)"
