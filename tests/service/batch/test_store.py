@@ -182,12 +182,12 @@ def test_a_patient_about_whom_nothing_is_said_any_more_is_cleared(site):
 
 def test_silence_about_somebody_known_by_name_alone_ends_an_alert(site, tmp_path):
     """Most of a population are known by their Patient line alone, and are not reviewed one by one."""
-    others = {f"p{number}": [patient(f"p{number}", "1985-03-04")] for number in range(4)}
+    others = {f"p{number}": [patient(f"p{number}", "1985-03-04")] for number in range(20)}
     reader = {"eve": [patient("eve", "1985-03-04"), *of_each_type("eve")]}
-    site.review([on_warfarin()], NIGHTS[0])
+    site.review([on_warfarin("zoe")], NIGHTS[0])
     assert {one.state for one in site.rows(models.alert)} == {"new"}
     folder = write_lines(
-        tmp_path / "lines", {**others, **reader, "ada": [patient("ada", "1985-03-04")]}, []
+        tmp_path / "lines", {**others, **reader, "zoe": [patient("zoe", "1985-03-04")]}, []
     )
     arguments = site.arguments([], NIGHTS[1])
     done = CliRunner(env=site.settings).invoke(app, [str(folder), *arguments[1:]])
