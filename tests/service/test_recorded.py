@@ -92,4 +92,4 @@ def test_a_call_that_could_not_be_evaluated_is_recorded(application, body, tmp_p
 
 def test_clients_are_never_served_without_a_record(tmp_path):
     with pytest.raises(SettingsRefused, match="DEKACARD_STORE_URL"):
-        bootstrap._record(Settings(clients=tmp_path), lambda: NOON)
+        bootstrap._record(Settings(clients=tmp_path), lambda: NOON, 0.0)
