@@ -24,7 +24,7 @@ from tests.mutation.mutants import mutants_of, plant
 ROOT = Path(__file__).parents[2]
 SECONDS = 90  # what takes longer has been broken in a way that people notice
 RULES, ADAPTER = "tests/rules", "tests/fhir_adapter"
-_READERS = [f"{ADAPTER}/test_doses_and_units.py", f"{ADAPTER}/test_dose_words.py", f"{ADAPTER}/test_product_words.py", f"{ADAPTER}/test_doses_and_units.py",
+_READERS = [f"{ADAPTER}/test_doses_and_units.py", f"{ADAPTER}/test_dose_words.py", f"{ADAPTER}/test_product_words.py",
             f"{ADAPTER}/test_reader_medications.py", f"{ADAPTER}/test_reader_results.py"]  # fmt: skip
 # part -> (files, whether vignettes are its tests, its test files, the quick ones first)
 PARTS = {

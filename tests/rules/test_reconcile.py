@@ -117,6 +117,7 @@ def test_an_answer_silences_for_its_window_and_not_a_moment_longer(indicator, da
 def test_an_answer_of_this_moment_counts_and_one_of_later_does_not():
     assert answered(before(0)) is not None
     assert answered(before(-0.01)) is None
+    assert answered(before(-0.01), before(2)) is not None
 
 
 @pytest.mark.parametrize("other", [{"rule": "x"}, {"about": "x"}, {"fingerprint": "x"}], ids=str)

@@ -80,7 +80,7 @@ def test_no_unit_is_none(spelled):
     assert UNITS.dose_unit(spelled) is None
 
 
-@pytest.mark.parametrize("spelled", ["ng/mL", "ng / mL", " NG/ML ", "ug/L"])
+@pytest.mark.parametrize("spelled", ["ng/mL", "ng / mL", "N G  /  M L", " NG/ML ", "ug/L"])
 def test_a_result_in_mass_stays_in_mass(spelled):
     read = UNITS.lab_unit("25ohd", spelled)
     assert read is not None
