@@ -25,11 +25,12 @@ def main(address: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         page = browser.new_page(
-            base_url=address, viewport={"width": 1360, "height": 860}, color_scheme="light"
+            base_url=address, viewport={"width": 1360, "height": 900}, color_scheme="light"
         )
         page.goto("/login")
         page.get_by_role("button", name="Go in as the demo pharmacist").click()
         page.wait_for_url("**/work")
+        page.locator("details.score summary").nth(7).click()
         page.screenshot(path=PICTURES / "worklist.png")
         page.goto("/work?rule=vka-subtherapeutic-inr-with-k")
         page.locator("a.problem-link").first.click()
