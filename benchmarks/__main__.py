@@ -1,6 +1,8 @@
 """Every benchmark with one command: JSON, ratios first.
 
-python -m benchmarks [--quick] [NAME ...]
+python -m benchmarks [--quick] [--save] [NAME ...]
+
+With ``--save`` the results are kept beside the benchmarks, for the page of figures (see report.py).
 """
 
 from __future__ import annotations
@@ -9,7 +11,10 @@ import importlib
 import inspect
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+from benchmarks import report
 
 
 def main(arguments: list[str]) -> None:
@@ -22,7 +27,9 @@ def main(arguments: list[str]) -> None:
         measure = getattr(importlib.import_module(f"benchmarks.{name}"), "measure", None)
         if measure is not None:
             takes_quick = "quick" in inspect.signature(measure).parameters
-            rows[name] = measure(quick=quick) if takes_quick else measure()
+            rows[name] = found = measure(quick=quick) if takes_quick else measure()
+            if "--save" in arguments and isinstance(found, Mapping):
+                report.keep(name, found)
     print(json.dumps(rows, indent=2))
 
 

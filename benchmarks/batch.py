@@ -5,7 +5,7 @@ other work on the machine disturbs least. Memory is the largest resident set of 
 start" takes off what the same command costs for twenty patients. Two workers are compared with one by the clock, which
 other work does disturb, and by processor seconds: one worker's, over those of the first process and half of the others'.
 
-    python -m benchmarks.batch [--patients N] [--quick] [--also N] [--exports FOLDER]
+    python -m benchmarks.batch [--patients N] [--quick] [--rounds N] [--also N] [--exports FOLDER]
 
 With ``--exports`` the invented exports are kept, and used again.
 """
@@ -121,12 +121,17 @@ _OTHERS: Final = {"review, google-re2": "with google-re2", "review, no sieve": "
 
 
 def measure(
-    *, quick: bool = False, patients: int | None = None, also: int = 0, exports: Path | None = None
+    *,
+    quick: bool = False,
+    patients: int | None = None,
+    rounds: int = 0,
+    also: int = 0,
+    exports: Path | None = None,
 ) -> dict[str, Any]:
     """Rows for 3 % and 25 % relevant patients, unit costs, other projects; and one round at another size."""
     count = patients or (1_000 if quick else 20_000)
-    rounds = 1 if quick else 3
-    told: dict[str, Any] = {}
+    rounds = rounds or (1 if quick else 3)
+    told: dict[str, Any] = {"rounds": rounds}
     with tempfile.TemporaryDirectory() as folder:
         beside = Path(folder)
         kept = exports or beside / "exports"
@@ -136,6 +141,7 @@ def measure(
             spark = not quick and share == _SHARES[0]
             row = _row(beside, made, count, rounds, _COMMANDS, spark=spark)
             told[f"{share:.0%} of {count:,} patients relevant"] = row
+            _say(row)
         made = _export(kept, count, _SHARES[0])
         told["what a unit costs"] = _costs(made)
         told["other projects, reading the same lines"] = {} if quick else measure_peers(made)
@@ -219,6 +225,10 @@ def _costs(folder: Path) -> dict[str, Any]:
     return {name: _short(value) for name, value in told.items()}
 
 
+def _say(row: dict[str, Any]) -> None:
+    sys.stderr.write(json.dumps(row) + "\n")
+
+
 def _after(flag: str) -> str:
     given = [*sys.argv, ""]
     return given[given.index(flag) + 1] if flag in given else ""
@@ -228,6 +238,7 @@ if __name__ == "__main__":
     rows = measure(
         quick="--quick" in sys.argv,
         patients=int(_after("--patients") or 0) or None,
+        rounds=int(_after("--rounds") or 0),
         also=int(_after("--also") or 0),
         exports=Path(_after("--exports")) if "--exports" in sys.argv else None,
     )
