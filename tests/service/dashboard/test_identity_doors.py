@@ -267,3 +267,27 @@ def test_an_administrator_makes_changes_and_closes_accounts(site):
     assert change("disable", name=boss) == 409
     assert change("disable") == 303
     assert sign_in(site, "newcomer", NEW, client=theirs).status_code == 401
+
+
+def test_a_site_sets_how_long_a_session_lasts_and_who_needs_a_second_factor(tmp_path):
+    settings = settings_in(
+        tmp_path, session_idle_minutes=5, session_hours=1, second_factor=("pharmacist",)
+    )
+    site = Hospital(settings)
+    try:
+        site.account("pia", "pharmacist")
+        site.account("lea", "lead")
+        assert sign_in(site, "pia").headers["location"] == "/login/factor"
+        assert sign_in(site, "lea").headers["location"] == "/work"
+        site.now += timedelta(minutes=5)
+        assert site.client.get("/work").headers["location"] == "/login"
+        begun = site.now
+        sign_in(site, "lea")
+        while site.now < begun + timedelta(minutes=56):
+            assert site.client.get("/work").status_code == 200
+            site.now += timedelta(minutes=4)
+        site.now = begun + timedelta(hours=1)
+        assert site.client.get("/work").headers["location"] == "/login"
+        assert site.client.get("/account").headers["location"] == "/login"
+    finally:
+        site.close()
