@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One promise; ``tests`` are pytest node ids without parameters, ``why`` stands where no test can."""
+    """One promise; ``tests`` are pytest node ids without parameters, ``measured`` is the
+    last run at full size, and ``why`` stands where no test can."""
 
     promise: str
     figure: str
     tests: tuple[str, ...]
     command: str = ""
+    measured: str = ""
     why: str = ""
 
 
@@ -96,6 +98,8 @@ def print_promises(listed: dict[str, Promise], *, as_json: bool = False) -> None
             console.print(f"  no test  {one.why}")
         if one.command:
             console.print(f"  command  {one.command}", soft_wrap=True)
+        if one.measured:
+            console.print(f"  measured {one.measured}", soft_wrap=True)
 
 
 def run_tests(listed: dict[str, Promise], root: Path) -> list[str]:
