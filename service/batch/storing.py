@@ -47,7 +47,7 @@ _log = logging.getLogger("dekacard.record")
 _AT_ONCE: Final = 100
 _HOOK: Final = "patient-view"  # a patient of a population is reviewed as if the record were opened
 _NO_ANSWER: Final = (
-    "The store does not answer. The results are kept; hand them over with --resume once it does."
+    "The store does not answer. What is done is kept; go on with --resume once it does."
 )
 
 
@@ -84,10 +84,14 @@ class Handover:
         """Tell the workers whose silence matters: patients of this client who have alerts.
 
         Raises:
-            Unavailable: the store does not answer.
+            Interrupted: the store does not answer.
         """
-        if not (work / WATCHED).exists():
+        if (work / WATCHED).exists():
+            return
+        try:
             write_whole(work / WATCHED, Watched.of(self._with_alerts()).to_bytes())
+        except Unavailable:
+            raise Interrupted(_NO_ANSWER) from None
 
     def hand_over(
         self,

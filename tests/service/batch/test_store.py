@@ -24,6 +24,7 @@ from service.alerts.keyring import open_keyring
 from service.alerts.store import Store
 from service.app import create_app
 from service.batch.cli import app
+from service.batch.storing import Handover
 from service.replay import replay
 from service.settings import Settings
 from tests.service.alerts.conftest import (  # noqa: F401 - fixtures
@@ -318,3 +319,20 @@ def stored(site):
         return len(site.rows(models.evaluation))
     except (Unavailable, DBAPIError):  # the store is made by the run itself
         return 0
+
+
+def test_a_store_that_stops_answering_is_told_and_the_run_goes_on_later(site, monkeypatch):
+    def silent(*_):
+        raise Unavailable("the store does not answer")
+
+    arguments = site.arguments([on_warfarin()], NIGHTS[0])
+    for step in ("_alerts_of", "_with_alerts"):
+        with monkeypatch.context() as broken:
+            broken.setattr(Handover, step, silent)
+            done = CliRunner(env=site.settings).invoke(app, [*arguments, "--resume"])
+        assert done.exit_code == 13, done.output
+        assert "--resume" in done.output
+        Path(arguments[2], ".work", "watched").unlink(missing_ok=True)
+    done = CliRunner(env=site.settings).invoke(app, [*arguments, "--resume"])
+    assert done.exit_code == 0, done.output
+    assert {one.seen_count for one in site.alerts()} == {1}
