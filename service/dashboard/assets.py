@@ -37,9 +37,7 @@ class Asset:
 
     def __init__(self, name: str) -> None:
         folder = files("service.dashboard") / "static"
-        self.body = b";\n".join(
-            (folder / part).read_bytes() for part in _MADE.get(name, (name,))
-        )
+        self.body = b";\n".join((folder / part).read_bytes() for part in _MADE.get(name, (name,)))
         self.type = _TYPES[name.rpartition(".")[2]]
         self.digest = hashlib.sha256(self.body).hexdigest()[:16]
         self.address = f"/static/{self.digest}/{name}"
