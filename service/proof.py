@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One promise; ``tests`` are pytest node ids without parameters, ``measured`` is the
-    last run at full size, and ``why`` stands where no test can."""
+    """One promise; its ``tests`` are pytest node ids without parameters.
+
+    ``measured`` is the last run at full size; ``why`` stands where no test can.
+    """
 
     promise: str
     figure: str
