@@ -144,7 +144,9 @@ def _silences(record: Record | None) -> SilenceBoard | None:
     return SilenceBoard(lambda: record.database, Path(record.options.spool) / "silences.json")
 
 
-def _record(settings: Settings, clock: Callable[[], datetime], head_start: float) -> Record | None:
+def _record(
+    settings: Settings, clock: Callable[[], datetime], head_start: float = 0.0
+) -> Record | None:
     """The record of this worker, started; None where no store is set, which only development allows.
 
     Raises:
