@@ -108,6 +108,34 @@ def change_role(
     database.write(write)
 
 
+def enable_account(
+    database: Database, keyring: Keyring, *, tenant: str, name: str, actor: str, now: datetime
+) -> None:
+    """Open a disabled account again; its tokens of before stay worthless.
+
+    Raises:
+        RequestError: there is no such disabled account (404).
+    """
+    table, token = models.account, models.token
+
+    def write(connection: Connection) -> None:
+        changed = connection.execute(
+            update(table)
+            .where(table.c.tenant == tenant, table.c.name == name, table.c.disabled == 1)
+            .values(disabled=0)
+        )
+        if changed.rowcount == 0:
+            raise RequestError("there is no such disabled account.", status=404, code="not-found")
+        connection.execute(
+            update(token)
+            .where(token.c.tenant == tenant, token.c.account == name, token.c.revoked.is_(None))
+            .values(revoked=micros(now))
+        )
+        note(connection, keyring, tenant, actor, "account-enabled", name, now)
+
+    database.write(write)
+
+
 def refuse_last_admin(database: Database, tenant: str, name: str) -> None:
     """Refuse to go on when nobody else could manage the accounts of the client.
 

@@ -8,7 +8,13 @@ from rules.errors import RequestError
 from service import identity_factor as factor
 from service.alerts.access import ROLES, disable_account, new_account
 from service.identity import end_sessions
-from service.identity_accounts import accounts_of, change_role, refuse_bad_name, refuse_last_admin
+from service.identity_accounts import (
+    accounts_of,
+    change_role,
+    enable_account,
+    refuse_bad_name,
+    refuse_last_admin,
+)
 from service.identity_invitations import invite
 
 if TYPE_CHECKING:
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
 
 _DONE: Final = {
     "disable": "The account is disabled; it is signed out everywhere, and its tokens are worth nothing.",
+    "enable": "The account is open again; its tokens of before stay worthless.",
     "end-sessions": "The account is signed out everywhere.",
     "reset-factor": "The second factor is reset; the account is signed out everywhere.",
     "role": "The role was changed; the account is signed out everywhere.",
@@ -75,6 +82,8 @@ class AccountsPage:
             refuse_last_admin(database, visit.who.tenant, name)
             disable_account(database, keyring, name=name, **given)
             end_sessions(database, keyring, account=name, **given)
+        elif action == "enable":
+            enable_account(database, keyring, name=name, **given)
         elif action == "reset-factor":
             factor.reset(database, keyring, account=name, **given)
         elif action == "end-sessions":

@@ -7,7 +7,9 @@ from datetime import timedelta
 import pyotp
 import pytest
 
+from rules.errors import NotTrusted
 from service import identity_factor as factor
+from service.alerts.access import bearer_of, mint_token
 from service.identity_invitations import open_set_up
 from tests.service.dashboard.production import CLIENT, NOON, OURS, PASSWORD, Hospital, settings_in
 
@@ -265,8 +267,16 @@ def test_an_administrator_makes_changes_and_closes_accounts(site):
     assert change("reset-factor") == 404  # there is none
     assert change("nonsense") == 422
     assert change("disable", name=boss) == 409
+    bearer = mint_token(
+        record.database, record.keyring, tenant=CLIENT, account="newcomer", actor="operator", now=site.now
+    )  # fmt: skip
     assert change("disable") == 303
     assert sign_in(site, "newcomer", NEW, client=theirs).status_code == 401
+    assert change("enable") == 303
+    assert change("enable") == 404
+    assert sign_in(site, "newcomer", NEW, client=theirs).status_code == 303
+    with pytest.raises(NotTrusted):
+        bearer_of(record.database, f"Bearer {bearer}", site.now)
 
 
 def test_a_site_sets_how_long_a_session_lasts_and_who_needs_a_second_factor(tmp_path):
