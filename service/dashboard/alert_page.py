@@ -9,6 +9,8 @@ import msgspec
 from rules.errors import DekacardError
 from rules.facts import Fact, Finding
 from rules.wording import Wording
+from service.alerts.past_answers import micros
+from service.alerts.silences import covering
 from service.cds_hooks.detail import DetailWriter, data_below
 from service.dashboard.casebook import Case, about_patient, case_of, reference_of
 from service.dashboard.deciding import colleagues
@@ -68,7 +70,7 @@ class AlertPage:
         others = _others(store, tenant, row, visit)
         return visit.page(
             "alert.html", status=status, problem=problem, alert=row, events=sealed_events(store, tenant, row),
-            patient=reference_of(store, tenant, row.patient), score=parts_shown(row), replayed=replayed,
+            silence=_silence(store, row, visit), patient=reference_of(store, tenant, row.patient), score=parts_shown(row), replayed=replayed,
             about=about_patient(case.facts) if case else "", may_triage=may_triage, tree=tree_of(case, row, book),
             choices=reasons_for(book, row.rule), gaps=case.gaps if case else (), wakes=WAKES,
             snoozes=snooze_choices(row.indicator, self._desk.record.options.snooze), others=others,
@@ -82,6 +84,12 @@ class AlertPage:
 def _last_day(indicator: str, desk: Desk, visit: Visit) -> date:
     """The last day to which an alert of this severity may be put off."""
     return (visit.now + longest_snooze(indicator, desk.record.options.snooze)).date()
+
+
+def _silence(store: Store, row: Row[Any], visit: Visit) -> Row[Any] | None:
+    """What keeps this alert from being shown, if something does."""
+    with store.database.reading() as connection:
+        return covering(connection, row, micros(visit.now))
 
 
 def _others(store: Store, tenant: str, row: Row[Any], visit: Visit) -> list[Row[Any]]:

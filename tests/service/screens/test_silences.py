@@ -128,6 +128,8 @@ def test_the_worklist_hides_what_is_silenced_in_its_opening_view_only(site):
         hidden = site.alerts(rule=RULE)[0]
         assert covering(connection, hidden, micros(site.now)).rule in {RULE, ""}
         assert covering(connection, site.alerts(rule="vka-inr-high")[0], micros(site.now)) is None
+    assert "silenced until" in site.get(f"/a/{hidden.id}").text
+    assert "silenced until" not in site.get(f"/a/{site.alerts(rule='vka-inr-high')[0].id}").text
 
 
 def test_what_was_held_back_is_counted_and_stands_in_the_trail(site):
