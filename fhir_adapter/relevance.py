@@ -37,14 +37,14 @@ class Relevance:
     def __init__(self, vocabulary: Vocabulary, medications: Mapping[str, Resource]) -> None:
         self._vocabulary = vocabulary
         self._medications = medications
-        self._products: dict[bytes, bool] = {}
+        self._decided: dict[tuple[str, bytes], bool] = {}
         self._elements: dict[tuple[str, str, bytes], bool] = {}
         decide: dict[str, Callable[[Resource], bool]] = {
             "Patient": _always,
             "NutritionIntake": _always,
             "Observation": self._observation,
-            "Condition": self._condition,
-            "Procedure": self._procedure,
+            "Condition": lambda one: self._once("problem", one.get("code"), self._problem),
+            "Procedure": lambda one: self._once("procedure", one.get("code"), self._procedure),
             "Goal": self._goal,
             **dict.fromkeys(ORDERS, self._order),
             **dict.fromkeys(MEDICATION_RECORDS, self._medication),
@@ -84,34 +84,40 @@ class Relevance:
         product = product_of(record, self._medications, self._vocabulary)
         return bool(product.parts) or not product.known
 
+    def _once(self, about: str, value: Any, decide: Callable[[Any], bool]) -> bool:
+        """What is decided about a part of a resource; such parts repeat endlessly in a population."""
+        try:
+            key = (about, orjson.dumps(value))
+        except (TypeError, ValueError):
+            return decide(value)
+        known = self._decided.get(key)
+        if known is None:
+            known = decide(value)
+            if len(self._decided) >= _REMEMBERED:
+                self._decided.clear()
+            self._decided[key] = known
+        return known
+
     def _medication(self, record: Resource) -> bool:
         concept = record.get("medicationCodeableConcept")
         if concept and "medicationReference" not in record and "medication" not in record:
-            try:
-                key = orjson.dumps(concept)
-            except (TypeError, ValueError):
-                return True
-            known = self._products.get(key)
-            if known is None:
-                known = self._product({"medicationCodeableConcept": concept})
-                if len(self._products) >= _REMEMBERED:
-                    self._products.clear()
-                self._products[key] = known
-            return known
+            return self._once("product", concept, self._coded_product)
         return self._product(record)
 
+    def _coded_product(self, concept: Any) -> bool:
+        return self._product({"medicationCodeableConcept": concept})
+
     def _observation(self, record: Resource) -> bool:
-        concept = record.get("code")
-        if self._measured(concept):
+        if self._once("result", record.get("code"), self._result):
             return True
-        if any(self._measured(one.get("code")) for one in mappings(record.get("component"))):
+        components = mappings(record.get("component"))
+        if any(self._once("result", one.get("code"), self._result) for one in components):
             return True
-        if "social-history" in codes(record.get("category")) and self._foods(record):
-            return True
-        concepts = [concept, *(one.get("code") for one in mappings(record.get("component")))]
-        return any(
-            self._vocabulary.result_named(words) for one in concepts for words in words_of(one)
-        )
+        return self._once("habit", record.get("category"), _habit) and self._foods(record)
+
+    def _result(self, concept: Any) -> bool:
+        named = self._vocabulary.result_named
+        return self._measured(concept) or any(map(named, words_of(concept)))
 
     def _foods(self, record: Resource) -> bool:
         said = [text(record.get("valueString")), *words_of(record.get("valueCodeableConcept"))]
@@ -132,14 +138,14 @@ class Relevance:
                 return True
         return False
 
-    def _condition(self, record: Resource) -> bool:
-        concept, vocabulary = record.get("code"), self._vocabulary
+    def _problem(self, concept: Any) -> bool:
+        vocabulary = self._vocabulary
         return any(vocabulary.problem(*one) for one in codings(concept)) or any(
-            vocabulary.problem_named(words) for words in words_of(concept)
+            map(vocabulary.problem_named, words_of(concept))
         )
 
-    def _procedure(self, record: Resource) -> bool:
-        return any(self._vocabulary.procedure(*one) for one in codings(record.get("code")))
+    def _procedure(self, concept: Any) -> bool:
+        return any(self._vocabulary.procedure(*one) for one in codings(concept))
 
     def _goal(self, record: Resource) -> bool:
         return any(self._measured(one.get("measure")) for one in mappings(record.get("target")))
@@ -152,3 +158,7 @@ class Relevance:
 
 def _always(_resource: Resource) -> bool:
     return True
+
+
+def _habit(category: Any) -> bool:
+    return "social-history" in codes(category)
