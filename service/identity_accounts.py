@@ -111,7 +111,7 @@ def change_role(
 def enable_account(
     database: Database, keyring: Keyring, *, tenant: str, name: str, actor: str, now: datetime
 ) -> None:
-    """Open a disabled account again; its tokens of before stay worthless.
+    """Open a disabled account again; its sessions and tokens of before stay worthless.
 
     Raises:
         RequestError: there is no such disabled account (404).
@@ -131,6 +131,8 @@ def enable_account(
             .where(token.c.tenant == tenant, token.c.account == name, token.c.revoked.is_(None))
             .values(revoked=micros(now))
         )
+        gone = identity_tables.session
+        connection.execute(delete(gone).where(gone.c.tenant == tenant, gone.c.account == name))
         note(connection, keyring, tenant, actor, "account-enabled", name, now)
 
     database.write(write)

@@ -9,7 +9,7 @@ import pytest
 
 from rules.errors import NotTrusted
 from service import identity_factor as factor
-from service.alerts.access import bearer_of, mint_token
+from service.alerts.access import bearer_of, disable_account, mint_token
 from service.identity_invitations import open_set_up
 from tests.service.dashboard.production import CLIENT, NOON, OURS, PASSWORD, Hospital, settings_in
 
@@ -270,6 +270,13 @@ def test_an_administrator_makes_changes_and_closes_accounts(site):
     bearer = mint_token(
         record.database, record.keyring, tenant=CLIENT, account="newcomer", actor="operator", now=site.now
     )  # fmt: skip
+    sign_in(site, "newcomer", NEW, client=theirs)
+    disable_account(
+        record.database, record.keyring, tenant=CLIENT, name="newcomer", actor="operator", now=site.now
+    )  # fmt: skip
+    assert theirs.get("/work").status_code == 303
+    assert change("enable") == 303
+    assert theirs.get("/work").status_code == 303  # the session of before
     assert change("disable") == 303
     assert sign_in(site, "newcomer", NEW, client=theirs).status_code == 401
     assert change("enable") == 303
