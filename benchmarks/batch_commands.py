@@ -105,12 +105,12 @@ with tempfile.TemporaryDirectory() as out:
     told = Timed(pathlib.Path(out) / "out").review([folder], options).told
 patients, said = told["patients"]["in"], told["patients"]["in"] - told["patients"]["nothing_to_say"]
 print(json.dumps({
-    "scanning a megabyte (processor ms)": spent["scan"] / size * 1e9,
-    "reviewing a patient of whom there is only a Patient resource (processor us)": own["lone"][1] / own["lone"][0] * 1e6,
-    "reviewing a patient of whom there is more (processor us)": own["other"][1] / max(own["other"][0], 1) * 1e6,
+    "scanning a megabyte (processor milliseconds)": spent["scan"] / size * 1e9,
+    "reviewing a patient of whom there is only a Patient resource (processor microseconds)": own["lone"][1] / own["lone"][0] * 1e6,
+    "reviewing a patient of whom there is more (processor microseconds)": own["other"][1] / max(own["other"][0], 1) * 1e6,
     "patients of whom there is more (percent)": 100 * own["other"][0] / patients,
-    "review step, a patient (processor us)": spent["review"] / patients * 1e6,
-    "writing the results of a patient about whom something is said (processor us)": spent["write"] / max(said, 1) * 1e6,
+    "review step, a patient (processor microseconds)": spent["review"] / patients * 1e6,
+    "writing the results of a patient about whom something is said (processor microseconds)": spent["write"] / max(said, 1) * 1e6,
     "handed from scan to review, a patient (bytes)": spent["handed"] / patients,
     "handed from review to results, a patient about whom something is said (bytes)": spent["answers"] / max(said, 1),
     "input, a patient (bytes)": size / patients,

@@ -66,7 +66,7 @@ WORK = compiled("code.coding.where({_CODES}).exists()")
 from importlib.metadata import version as find
 from fhirpathrs import evaluate
 version = "fhirpathrs " + find("fhirpathrs")
-WORK = lambda resource: evaluate(resource, "code.coding.where({_CODES}).exists()")
+WORK = lambda resource: evaluate("code.coding.where({_CODES}).exists()", resource)
 """,
     ),
 }  # fmt: skip
