@@ -159,6 +159,8 @@ def quantity(value, **unit):
         ({"timing": repeat(period=1, periodUnit="d"), "text": "1 tablet weekly"}, {"interval_days": 1, "notes": (OTHER_FREQUENCY,)}),
         ({"timing": repeat(period=1, periodUnit="wk"), "text": "1 tablet weekly"}, {"interval_days": 7, "notes": ()}),
         ({**quantity(1), "modifierExtension": [{}]}, {"problem": "it carries a modifier that is not understood"}),
+        ({"text": "1 tablet daily for 5 days"}, {"bounded_days": 5}),
+        ({"timing": repeat(period=1, periodUnit="d", boundsDuration={"value": 3, "code": "d"})}, {"bounded_days": 3}),
         ({"asNeededBoolean": True}, {"as_needed": True}),
         ({"asNeededBoolean": "true"}, {"as_needed": False}),
         ({"asNeededFor": [{"text": "pain"}]}, {"as_needed": True}),
@@ -181,6 +183,13 @@ def test_of_doses_as_ordered_and_as_dispensed_the_ordered_one_counts(lens):
     assert dose_of(lens, doseAndRate=[rate("dispensed", 9), rate("calculated", 5)]).pieces == 5
 
 
+def test_steps_of_one_dosage_are_steps_and_a_single_one_is_none(lens):
+    step = {"component": [{"doseQuantity": {"value": 1}}]}
+    several, one = ({"dosage": {"step": steps}} for steps in ([step, step], [step]))
+    assert [dose.sequence for dose in read_dosages(several, lens)] == [0.0, 1.0]
+    assert [dose.sequence for dose in read_dosages(one, lens)] == [None]
+
+
 DAILY = Dose(pieces=1.0, interval_days=1.0)
 
 
@@ -195,6 +204,7 @@ def worked_out(vocabulary, part, *doses, others=()):
         (K, DAILY._replace(pieces=1.5, interval_days=7.0), Regimen(150.0, 7.0, 21.428571)),
         (K, DAILY._replace(pieces=0.0), Regimen(None, 1.0, problem="the amount is recorded as zero")),
         (K, DAILY._replace(single=True), Regimen(100.0, problem="it is a single dose")),
+        (K, DAILY._replace(single=True, notes=("n",)), Regimen(100.0, problem="it is a single dose", note="n")),
         (K, DAILY._replace(interval_days=None), Regimen(100.0, problem="how often it is taken is not recorded")),
         (K, DAILY._replace(interval_days=None, ambiguous=True), Regimen(100.0, problem="the instruction can be read in two ways")),
         (K, DAILY._replace(ambiguous=True), Regimen(None, 1.0, problem="the instruction can be read in two ways")),
