@@ -19,7 +19,6 @@ from service.dashboard.live import Live
 from service.dashboard.patient_page import PatientPage
 from service.dashboard.queue_page import QueuePage
 from service.dashboard.replaying import Replaying
-from service.dashboard.queue_page import QueuePage
 from service.dashboard.rule_page import RulePage
 from service.dashboard.rules_page import RulesPage
 from service.dashboard.run_page import RunPage
