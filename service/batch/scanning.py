@@ -53,6 +53,8 @@ class Scanner:
 
     def _lines(self, stretch: Stretch, chunk: Chunk, keep: Keep, report: ScanReport) -> None:
         for number, line, certain in self._sieve.sift(chunk.data, stretch.kind):
+            if not certain and self._is_dull(line, report):
+                continue
             place = _Place(stretch, chunk.line + number, report)
             if certain:
                 key = key_of_line(line)
@@ -61,6 +63,18 @@ class Scanner:
                     keep(place.record(key, Form.LINE, line))
                     continue
             self._parse(place, line, keep, certain=certain)
+
+    def _is_dull(self, line: bytes, report: ScanReport) -> bool:
+        """Whether a line is one resource of no concern: nearly all are, so this comes before anything else."""
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return False
+        kind = value.get("resourceType") if value.__class__ is dict else None
+        if kind.__class__ is not str or kind in _CONTAINERS or self._sieve.concerns(value):
+            return False
+        report.types[kind] = report.types.get(kind, 0) + 1
+        return True
 
     def _parse(self, place: _Place, line: bytes, keep: Keep, *, certain: bool) -> None:
         """The exact way for a line that bytes alone do not settle."""
