@@ -27,6 +27,7 @@ import psutil
 from benchmarks import bodies
 from benchmarks.hook import PATH, call, own_app
 from benchmarks.hook_server import HEALTHCHAIN, environment
+from service.telemetry_metrics import Metrics
 
 REACH = {
     "cold start / HealthChain": 1.0,
@@ -73,11 +74,14 @@ def _first_card(python: str, script: Path, path: str) -> tuple[float, float, flo
 
 def _flat(calls: int) -> tuple[float, float]:
     """Resident MB after a tenth of the calls, and after all of them."""
-    own, me, bodies_ = own_app("durable"), psutil.Process(), (bodies.small(), bodies.large())
+    own, me, sent = own_app("durable"), psutil.Process(), (bodies.small(), bodies.large())
+    telemetry, metrics = own.state.parts.telemetry, Metrics()
 
     async def some(count: int) -> float:
         for number in range(count):
-            await call(own, bodies_[number % 20 == 0])
+            await call(own, sent[number % 20 == 0])
+            if number % 500 == 0:
+                telemetry.publish(metrics)  # as a server does once a second
         return me.memory_info().rss / 1e6
 
     return asyncio.run(some(calls // 10)), asyncio.run(some(calls - calls // 10))
