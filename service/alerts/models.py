@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+_GLANCE = ("severity", "indicator", "kind", "mode", "suppressed_by", "snoozed_until", "patient")
 Long = BigInteger().with_variant(Integer(), "sqlite")
 
 
@@ -129,7 +130,7 @@ alert = _table(
     _number("version", 1),
     UniqueConstraint("tenant", "key", "episode", name="alert_once_per_episode"),
     UniqueConstraint("tenant", "id", name="alert_of_tenant"),
-    Index("alert_worklist", "tenant", "is_open", "priority", "changed", "id"),
+    Index("alert_worklist", "tenant", "is_open", "priority", "changed", "id", *_GLANCE),
     Index("alert_by_patient", "tenant", "patient"),
     Index("alert_by_rule", "tenant", "rule", "is_open", "priority", "changed"),
     Index("alert_by_assignee", "tenant", "assignee", "is_open", "priority", "changed"),
