@@ -141,7 +141,8 @@ def _first_of(
     query = (
         select(table)
         .where(*conditions, table.c.patient == patient)
-        .order_by(table.c.priority.desc(), table.c.changed.desc(), table.c.id.desc())
+        # An expression, so that SQLite takes the patient's index and not the order of the whole list
+        .order_by((table.c.priority + 0).desc(), table.c.changed.desc(), table.c.id.desc())
         .limit(_EACH)
     )
     return list(connection.execute(query).all())
