@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
 
 import typer
 
-from service.batch.values import BatchExit, Interrupted, Options, OutputRefused
+from service.batch.values import CRASHED, BatchExit, Interrupted, Options, OutputRefused
 
 if TYPE_CHECKING:
     from service.batch.account import Account
@@ -202,6 +202,11 @@ def _tell(account: Account, out: Path) -> None:
         f"{patients['in']} patients: {patients['reviewed']} reviewed, {patients['rejected']} rejected; "
         f"{said} recommendations, {len(account.rejects)} rejects. Results: {out}"
     )
+    if crashed := account.told["rejects"].get(CRASHED, 0):
+        typer.echo(
+            f"{crashed} set aside, because the worker crashed on their data each time: see {CRASHED} in rejects.ndjson.",
+            err=True,
+        )
     if account.stored is not None:
         told = ", ".join(f"{number} {name}" for name, number in account.stored.items() if number)
         typer.echo(f"Into the record: {told or 'nothing'}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from itertools import groupby
 from typing import Final
@@ -23,12 +23,13 @@ from service.batch.deletions import Deletions
 from service.batch.medications import medications_for
 from service.batch.notes import Notebook
 from service.batch.shards import Form, Record
-from service.batch.values import Options, Reject, ShardReport
+from service.batch.values import CRASHED, Options, Reject, ShardReport
 from service.documents import NOT_IN_DOCUMENT, TYPES_OF_SOURCE
 from service.front_door import read_json
 from service.review import Case, Review, review
 
 _BROKEN: Final = "a line could not be read"
+_SET_ASIDE: Final = "The worker process crashed each time it reviewed the patient; nothing is said."
 # All that a review takes from a Patient who has nothing else, apart from the id.
 _TRAITS: Final = ("birthDate", "gender", "deceasedBoolean", "deceasedDateTime")
 _MOST_TRAITS: Final = 262_144
@@ -63,6 +64,8 @@ class Reviewer:
         self._by_day: set[Traits] = set()
         self.notebook: Notebook | None = None
         self.deletions = Deletions()
+        self.tell: Callable[[str], None] | None = None
+        self.aside: frozenset[str] = frozenset()
 
     def review_shard(self, records: Iterable[Record], report: ShardReport) -> Iterator[bytes]:
         """One JSON line for each patient about whom anything is to be said, in order of their ids."""
@@ -70,9 +73,23 @@ class Reviewer:
         for record in records:
             patients[record.key].append(record)
         for key in sorted(patients):
-            line = self.review_patient(key, patients.pop(key), report)
+            own = patients.pop(key)
+            if key in self.aside:
+                self._set_aside(key, own, report)
+                continue
+            if self.tell is not None:
+                self.tell(key)
+            line = self.review_patient(key, own, report)
             if line is not None:
                 yield line
+
+    def _set_aside(self, key: str, records: list[Record], report: ShardReport) -> None:
+        """Name a patient whose data nobody may touch again in this run."""
+        report.patients += 1
+        first = min(records, key=_place)
+        _Gathered(self._names, report, key).reject(first, CRASHED, _SET_ASIDE)
+        if self.notebook is not None:
+            self.notebook.take_failure(key, CRASHED)
 
     def review_sorted(self, records: Iterable[Record], report: ShardReport) -> Iterator[bytes]:
         """The same for records that come sorted by patient: only one patient is held at a time."""
@@ -122,7 +139,7 @@ class Reviewer:
     def _reviewed(
         self, key: str, records: list[Record], report: ShardReport
     ) -> tuple[bytes | None, Review | None]:
-        records.sort(key=lambda one: (one.file, one.offset, one.line))
+        records.sort(key=_place)
         report.patients += 1
         gathered = _Gathered(self._names, report, key)
         for record in records:
@@ -158,6 +175,10 @@ class Reviewer:
             report.silent += 1
             return None, done
         return orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE), done
+
+
+def _place(record: Record) -> tuple[int, int, int]:
+    return record.file, record.offset, record.line
 
 
 def _traits(key: str, record: Record) -> Traits | None:

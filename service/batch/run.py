@@ -49,13 +49,16 @@ _SHARD_BYTES: Final = 32 * 1024 * 1024
 
 
 class Run:
-    """One run into one output folder."""
+    """One run into one output folder.
+
+    ``workers`` are processes beside this one. With 0 this process does the work itself, and a native crash ends it.
+    """
 
     def __init__(
         self,
         out: Path,
         *,
-        workers: int = 1,
+        workers: int = 0,
         progress: Progress | None = None,
         handover: Handover | None = None,
     ) -> None:

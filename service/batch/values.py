@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from rules.errors import DekacardError
+
+CRASHED: Final = "worker-crashed"  # a patient who was set aside, among rejects and in the record
 
 
 class BatchExit(IntEnum):

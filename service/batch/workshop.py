@@ -22,6 +22,7 @@ from service.batch.notes import Watched, notebook
 from service.batch.reviewing import Reviewer
 from service.batch.scanning import Scanner
 from service.batch.shards import Record, ShardReader, ShardWriter
+from service.batch.under_review import telling
 from service.batch.values import Options, ScanReport, ShardReport, Task
 from service.review import Case, review
 from service.site_knowledge import read_code_maps
@@ -98,18 +99,38 @@ class Workshop:
         writer.finish(report)
         return report
 
-    def review(self, shard: int) -> ShardReport:
-        """Review the patients of one shard into its two files; the report is renamed last."""
+    def review(
+        self, shard: int, *, watched: bool = False, aside: frozenset[str] = frozenset()
+    ) -> ShardReport:
+        """Review the patients of one shard into its two files; the report is renamed last.
+
+        With ``watched`` a note on disk tells who is under review; those in ``aside`` are rejects.
+        """
         report = ShardReport()
         place = reviewed_file(self.folder, shard)
         beside = place.with_suffix(f".{os.getpid()}.part")
-        with beside.open("wb") as file, self.noting(shard):
+        with beside.open("wb") as file, self.noting(shard), self._watching(watched, aside):
             file.writelines(self.reviewer.review_shard(self._records(shard), report))
             file.flush()
             os.fsync(file.fileno())
         beside.replace(place)
         write_whole(report_file(self.folder, shard), msgspec.msgpack.encode(report))
         return report
+
+    def try_patient(self, shard: int, patient: str) -> None:
+        """Review one patient of a shard and keep nothing of it."""
+        own = [record for record in self._records(shard) if record.key == patient]
+        self.reviewer.review_patient(patient, own, ShardReport())
+
+    @contextmanager
+    def _watching(self, watched: bool, aside: frozenset[str]) -> Iterator[None]:
+        if not watched:
+            yield
+            return
+        with telling(self.folder) as self.reviewer.tell:
+            self.reviewer.aside = aside
+            yield
+        self.reviewer.tell, self.reviewer.aside = None, frozenset()
 
     @contextmanager
     def noting(self, shard: int) -> Iterator[None]:

@@ -1,0 +1,44 @@
+"""``dekacard review`` whose engine kills its process natively for one patient.
+
+Name of the patient and way to die come by the environment, so that workers begun anew do the same.
+"""
+
+import faulthandler
+import os
+import signal
+from pathlib import Path
+
+import service.batch.inputs
+import service.batch.reviewing
+from service.batch.cli import app
+
+PATIENTS = os.environ["CRASHES_FOR"].split(",")
+WAY = os.environ["CRASHES_BY"]
+ONCE = os.environ.get("CRASHES_ONCE")
+healthy = service.batch.reviewing.review
+
+
+def review(case, *given, **more):
+    """The review itself, unless the patient is one of those planted."""
+    if case.patient_id in PATIENTS and not (ONCE and Path(ONCE).exists()):
+        if ONCE:
+            Path(ONCE).touch()
+        die()
+    return healthy(case, *given, **more)
+
+
+def die():
+    """Take the process with it, as native code does."""
+    if WAY == "memory":
+        raise MemoryError
+    faulthandler.disable()
+    if WAY == "segv":
+        faulthandler._sigsegv()
+    os.kill(os.getpid(), signal.SIGABRT if WAY == "abort" else signal.SIGKILL)
+
+
+service.batch.reviewing.review = review
+service.batch.inputs.tasks_of.__defaults__ = (6000,)
+
+if __name__ == "__main__":
+    app()
