@@ -11,9 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from service.alerts import models
+from service.dashboard.queue_page import advice_for
 from tests.service.batch.people import AS_OF, population, write_lines
 from tests.service.batch.test_interrupted import ended, files_made, start
 from tests.service.batch.test_review import rejects, results
+from tests.service.batch.test_store import Site
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +133,16 @@ def test_a_patient_who_crashes_one_worker_only_is_reviewed(tmp_path, whole):
     ended(run)
     assert (tmp_path / "crashed").exists()
     assert results(tmp_path / "out") == expected
+
+
+def test_the_record_tells_who_was_set_aside(tmp_path, whole, monkeypatch):
+    """Silence about them would look like safety."""
+    site = Site(f"sqlite:///{tmp_path / 'store.sqlite'}", tmp_path)
+    for name, value in site.settings.items():
+        monkeypatch.setenv(name, value)
+    more = ("--workers", "2", "--store", "--client", "developer")
+    ended(crashing(whole[0], tmp_path / "out", *more), 12)
+    faults = site.rows(models.alert, models.alert.c.kind == "not-evaluated")
+    assert [one.about for one in faults].count("worker-crashed") == 1
+    assert site.alerts("vka-mk7-new")
+    assert "crashed" in advice_for("worker-crashed").title

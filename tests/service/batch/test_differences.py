@@ -1,7 +1,10 @@
 """What a nightly review, or an edit of the knowledge, changes: named by rule and patient."""
 
 import json
+import re
 import shutil
+from collections import Counter
+from html import unescape
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -11,7 +14,8 @@ from rules.rulebook import BUNDLED
 from service.batch.cli import app
 from service.batch.comparing import told, write_difference
 from service.batch.run import Run
-from tests.service.batch.people import AS_OF, lab, population, write_bundles
+from service.batch.workshop import rulebook_of
+from tests.service.batch.people import AS_OF, lab, population, statement, write_bundles
 from tests.service.batch.test_review import options, rows
 from tests.service.batch.test_store import on_warfarin
 
@@ -149,13 +153,53 @@ def test_an_edit_that_cannot_be_used_is_told_and_the_review_stays(tmp_path):
     assert (tmp_path / "out" / "run.json").is_file()
 
 
-def test_the_summary_needs_no_network_and_names_the_rules(tmp_path):
+def numbers_under(page, heading):
+    """The numbers of the section or figure with this heading, by what stands before each."""
+    assert page.count(heading) == 1, heading
+    own = page.partition(heading)[2]
+    own = own[: own.index("</figure>" if heading.startswith("<h3>") else "</section>")]
+    found = re.findall(r"<th scope='row'>(.*?)</th>.*?<td class='n'>([\d,]+)</td></tr>", own)
+    return {unescape(name): int(number.replace(",", "")) for name, number in found}
+
+
+def test_the_summary_needs_no_network_and_shows_rules_gaps_ages_and_intake(tmp_path):
     people, shared = population(6)
-    Run(tmp_path / "a").review([write_bundles(tmp_path / "in", people, shared)], options())
-    page = (tmp_path / "a" / "summary.html").read_text()
+    people["p001"].append(lab("p001", "1989-3", 8.0, "ng/mL", 8, taken="2020-01-02"))
+    for key, dose in (("p001", "2000"), ("p003", "2000"), ("p005", "12000")):
+        people[key].append(statement(key, None, 7, words=f"Vitamin D3 {dose} IU daily"))
+    out = tmp_path / "a"
+    Run(out).review([write_bundles(tmp_path / "in", people, shared)], options())
+    page = (out / "summary.html").read_text()
     assert "http" not in page
-    assert "<svg" in page
-    assert "Recommendations by rule" in page
-    assert "Age of results: " in page
     assert "None" not in page
-    assert Path(tmp_path / "a" / "run.json").is_file()
+    cards = rulebook_of(options()).cards
+    fired = Counter(cards[row["rule"]].title for row in rows(out))
+    assert len(fired) > 3
+    assert numbers_under(page, "<h2>Recommendations by rule</h2>") == fired
+    lines = (out / "gaps.ndjson").read_text().splitlines()
+    reasons = Counter(json.loads(line)["code"] for line in lines)
+    assert reasons == {"medication-not-recognised": 1}
+    assert numbers_under(page, "<h2>What could not be read or had</h2>") == {
+        "Medication not recognised": 1
+    }
+    results = "<span class='quiet'>4 results</span></h3>"
+    assert numbers_under(page, f"<h3>25(OH)D {results}") == {
+        "0 to 29 days old": 3,
+        "720 days old or more": 1,
+    }
+    assert numbers_under(page, "<h3>INR <span class='quiet'>2 results</span></h3>") == {
+        "30 to 59 days old": 2
+    }
+    whose = "<h3>Patients by daily intake <span class='quiet'>3 patients</span></h3>"
+    assert numbers_under(page, whose) == {
+        "2,000 to 2,499 international units": 2,
+        "10,000 international units or more": 1,
+    }
+    for plot, columns in (
+        ("25(OH)D, 4 results", 2),
+        ("INR, 2 results", 1),
+        ("Patients by daily intake, 3 patients", 2),
+    ):
+        drawn = page.partition(f"aria-label='{plot}: numbers below'>")[2].partition("</svg>")[0]
+        assert drawn.count("<rect class='bar'") == columns
+    assert Path(out / "run.json").is_file()
