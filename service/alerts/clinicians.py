@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, select
 from service.alerts import models
 from service.alerts.keyring import Keyring
 from service.alerts.lines import canonical
-from service.alerts.past_answers import micros
+from service.alerts.past_answers import HISTORY_DAYS, micros
 from service.alerts.sightings import Sighting
 from service.alerts.tally import Tally
 from service.alerts.values import FeedbackLine, ReviewLine
@@ -23,6 +23,10 @@ from service.evidence_vault import bound, seal_text
 OUTCOMES = ("accepted", "overridden")
 _EPIC = "com.epic.cdshooks.feedback.overrideReason"
 _LONGEST = 2_000  # characters of a client's own text that are kept
+# A client's clock is believed as far back as answers count, and ahead by a day, which covers any time zone left out;
+# beyond that it is wrong, and when the feedback was received decides.
+_STAMP_BACK = timedelta(days=HISTORY_DAYS)
+_STAMP_AHEAD = timedelta(days=1)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,13 +109,14 @@ def apply_feedback(
     done = []
     for raw in line.entries:
         entry = read_entry(raw)
-        at = micros(entry.at or line.received)
+        stamp = _believed(entry.at, line.received)
+        at = micros(stamp or line.received)
         mark = [
             entry.card,
             entry.outcome,
             entry.reason_code,
             entry.reason_system,
-            at if entry.at else canonical(raw).hex(),
+            at if stamp else canonical(raw).hex(),
         ]
         number = hashlib.sha256(canonical([line.tenant, *mark])).hexdigest()
         table = models.feedback
@@ -263,6 +268,13 @@ def _accepted(raw: Mapping[str, Any]) -> Iterator[str]:
 
 def _words(value: Any) -> str:
     return value[:_LONGEST] if isinstance(value, str) else ""
+
+
+def _believed(stamp: datetime | None, received: datetime) -> datetime | None:
+    """The client's own stamp, if it can be right; differences, since a sum could leave the calendar."""
+    if stamp is None or not -_STAMP_BACK <= stamp - received <= _STAMP_AHEAD:
+        return None
+    return stamp
 
 
 def _instant(value: Any) -> datetime | None:

@@ -29,7 +29,11 @@ _QUERY = (
 )
 _REST_SECONDS = 1.0
 _STEPS_BETWEEN_LOOKS = 1000  # virtual machine steps of SQLite between two looks at the clock
+HISTORY_DAYS = 400  # how long an answer counts as history; older ones no longer silence anything
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# A day short of what a datetime can hold, so that every time zone can show it
+_EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+_LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -43,7 +47,7 @@ class _Source(Protocol):
 class PastAnswers:
     """Reads the table ``answer`` of the store at ``url``; ``limit`` in seconds for one question."""
 
-    def __init__(self, url: str, *, limit: float = 0.05, days: int = 400) -> None:
+    def __init__(self, url: str, *, limit: float = 0.05, days: int = HISTORY_DAYS) -> None:
         self._source: _Source = (
             _SqliteFile(url) if url.startswith("sqlite") else _PostgresThread(url)
         )
@@ -80,8 +84,9 @@ def micros(when: datetime) -> int:
 
 
 def instant(microseconds: int) -> datetime:
-    """The instant of a number in the store."""
-    return _EPOCH + microseconds * _MICROSECOND
+    """The instant of a number in the store; the nearest one that can be shown where it lies outside the calendar."""
+    held = min(max(microseconds, micros(_EARLIEST)), micros(_LATEST))
+    return _EPOCH + held * _MICROSECOND
 
 
 def store_marks(url: str) -> tuple[str, str] | None:

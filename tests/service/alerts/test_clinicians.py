@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from service.alerts import models
 from service.alerts.clinicians import read_entry
-from service.alerts.past_answers import PastAnswers
+from service.alerts.past_answers import PastAnswers, instant
 from service.alerts.store import Store
 from tests.service.alerts.stories import (
     ABOUT,
@@ -103,6 +103,42 @@ def test_unknown_cards_and_outcomes_are_kept_and_disturb_nobody(database, record
     kept = rows(database, models.feedback)
     assert len(kept) == len(batch)
     assert sum(one.matched for one in kept) == 1
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "9999-12-31T23:59:59-12:00",
+        "0001-01-01T00:00:00+14:00",
+        "2026-11-23T12:06:01Z",
+        "2025-10-18T11:59:59Z",
+    ],
+)
+def test_a_stamp_that_cannot_be_right_gives_way_to_when_the_feedback_came(
+    database, keyring, recorder, drainer, issue, stamp
+):
+    uuid = issue(call(1))
+    for minutes in (5, 6):
+        came = NOON + timedelta(minutes=minutes)
+        recorder.feedback(T, "s", [entry(uuid, stamp=stamp)], came)
+    drainer.drain()
+    (kept,) = rows(database, models.feedback)
+    (alert,) = rows(database, models.alert)
+    told = Store(database, keyring).events(T, alert.id)
+    assert instant(kept.at) == NOON + timedelta(minutes=5)
+    assert kept.at in [one["at"] for one in told]
+
+
+@pytest.mark.parametrize("stamp", ["2026-11-23T12:00:00Z", "2025-10-18T12:00:00Z"])
+def test_a_stamp_that_can_be_right_is_kept(database, recorder, drainer, issue, stamp):
+    recorder.feedback(T, "s", [entry(issue(call(1)), stamp=stamp)], NOON)
+    drainer.drain()
+    assert instant(rows(database, models.feedback)[0].at).isoformat()[:10] == stamp[:10]
+
+
+@pytest.mark.parametrize("microseconds", [-(2**62), 2**62])
+def test_an_instant_outside_the_calendar_is_still_shown(microseconds):
+    assert 1 <= instant(microseconds).year <= 9999
 
 
 def test_feedback_of_another_client_finds_nothing(database, recorder, drainer, issue):
