@@ -71,8 +71,8 @@ class Load:
             text = text.replace(f'"{patient}"', f'"{patient}-{number % PATIENTS}"')
             text = text.replace(f'Patient/{patient}"', f'Patient/{patient}-{number % PATIENTS}"')
             begun = time.monotonic()
+            line = line or HTTPConnection("127.0.0.1", self._port, timeout=30)
             try:
-                line = line or HTTPConnection("127.0.0.1", self._port, timeout=30)
                 line.request("POST", path, text, {"content-type": "application/json"})
                 answer = line.getresponse()
                 answer.read()
@@ -80,8 +80,11 @@ class Load:
                 self.seconds.append(time.monotonic() - begun)
             except (OSError, HTTPException):
                 self.broken += 1
+                line.close()
                 line = None
             number += CONNECTIONS
+        if line:
+            line.close()
 
 
 def watch(process, stop, samples):

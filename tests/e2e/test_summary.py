@@ -1,14 +1,11 @@
 """The page of a population review, in a real browser without a network: accessible, narrow and dark as well."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from service.batch.run import Run
-from tests.e2e.conftest import NAMES
 from tests.e2e.test_dashboard import AXE, TAGS
 from tests.service.batch.people import bundle, lab, patient, population, write_bundles
 from tests.service.batch.test_review import options
@@ -25,15 +22,6 @@ def page_of_a_run(tmp_path_factory):
     (folder / "bad.json").write_text("{")
     Run(place / "out").review([folder], options())
     return place / "out" / "summary.html"
-
-
-@pytest.fixture
-def browser():
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
