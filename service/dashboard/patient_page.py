@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import select
 
 from rules.errors import RequestError
 from rules.wording import Wording
-from service.alerts import models
 from service.alerts.past_answers import instant
-from service.dashboard.casebook import Case, about_patient, case_of, reference_of
+from service.dashboard.casebook import about_patient, reference_of
+from service.dashboard.newest_review import Shown, is_known, shown_review
 from service.dashboard.timeline import LEFT, RIGHT, WIDTH, Drawing, wanted, window_start
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from rules.facts import FactSet
-    from service.alerts.store import Store
     from service.dashboard.desk import Desk, Visit
 
 
@@ -29,9 +27,7 @@ class Sum(msgspec.Struct, frozen=True, kw_only=True):
     """What a class of ingredients adds up to in a day, as far as doses are known."""
 
     title: str
-    amount: str
-    products: int
-    unknown: int
+    says: str
 
 
 class PatientPage:
@@ -56,8 +52,8 @@ class PatientPage:
         from service.alerts.worklist import Filter
 
         store, tenant, patient = self._desk.record.store(), visit.who.tenant, visit.path["patient"]
-        newest = _newest(store, tenant, patient)
-        if newest is None:
+        shown = shown_review(store, tenant, patient)
+        if shown is None:
             raise NotThere("patient")
         action = "print" if template == "sheet.html" else "view"
         self._desk.note(visit, action, f"patient/{patient}", patient=patient)
@@ -65,31 +61,32 @@ class PatientPage:
             Filter(tenant=tenant, view="everything", patient=patient, size=200), visit.now
         )
         window = visit.query.get("window", "1y")
-        case = case_of(store, tenant, newest.id)
+        case = shown.case
         return visit.page(
-            template, patient=reference_of(store, tenant, patient), key=patient, reviewed=newest.received,
+            template, patient=reference_of(store, tenant, patient), key=patient, reviewed=shown.received, passed_over=shown.passed_over,
             about=about_patient(case.facts) if case else "", width=WIDTH, left=LEFT, right=WIDTH - RIGHT,
             open_alerts=[row for row in found.rows if row.is_open], closed_alerts=[row for row in found.rows if not row.is_open],
             windows=wanted().window_titles, window=window if window in wanted().window_titles else "1y",
-            gaps=case.gaps if case else (), **self._told(case, newest, window, found.rows),
+            gaps=case.gaps if case else (), **self._told(shown, window, found.rows),
         )  # fmt: skip
 
     def find(self, visit: Visit) -> Response:
         """Open the patient of an id; the id travels in a form, so that no address and no log holds it."""
         wanted = visit.form.get("patient", "").strip().removeprefix("Patient/")
         key = self._desk.record.keyring.patient_key(visit.who.tenant, wanted)
-        if not wanted or _newest(self._desk.record.store(), visit.who.tenant, key) is None:
+        if not wanted or not is_known(self._desk.record.store(), visit.who.tenant, key):
             raise RequestError("No patient of this id was reviewed here.", status=404)
         return visit.go(f"/p/{key}")
 
-    def _told(
-        self, case: Case | None, newest: Row[Any], window: str, alerts: Sequence[Row[Any]]
-    ) -> dict[str, Any]:
+    def _told(self, shown: Shown, window: str, alerts: Sequence[Row[Any]]) -> dict[str, Any]:
+        case = shown.case
         if case is None:
-            return {"timeline": None, "labs": [], "uses": [], "sums": [], "title": str, "say": str}
+            return {
+                "timeline": None, "labs": [], "uses": [], "drafts": [], "sums": [], "unread": [], "title": str, "say": str,
+            }  # fmt: skip
         book = self._desk.parts.engine.rulebook
         words = Wording(book)
-        end = instant(newest.received).date()
+        end = instant(shown.received).date()
         start = window_start(case.facts, end, window)
         drawing = Drawing(start, end, title=words.title, amount=words.amount)
         marks = [
@@ -105,19 +102,10 @@ class PatientPage:
         )
         return {
             "timeline": drawing.draw(case.facts, marks), "labs": labs, "sums": _sums(case.facts, words), "title": words.title,
-            "uses": [use for use in case.facts.uses if use.taking != "no"], "say": words.say,
+            "uses": [use for use in case.facts.uses if use.taking in {"yes", "uncertain"}],
+            "drafts": [use for use in case.facts.uses if use.taking == "draft"],
+            "unread": [words.title(source) for source in shown.unread], "say": words.say,
         }  # fmt: skip
-
-
-def _newest(store: Store, tenant: str, patient: str) -> Any:
-    table = models.evaluation
-    with store.database.reading() as connection:
-        return connection.execute(
-            select(table.c.id, table.c.received)
-            .where(table.c.tenant == tenant, table.c.patient == patient)
-            .order_by((table.c.evidence != "").desc(), table.c.received.desc())
-            .limit(1)
-        ).one_or_none()
 
 
 def _sums(facts: FactSet, words: Wording) -> list[Sum]:
@@ -135,13 +123,17 @@ def _sums(facts: FactSet, words: Wording) -> list[Sum]:
         amount = " and ".join(
             words.amount(total, f"{unit}/d") for unit, total in sorted(totals.items())
         )
-        unknown = sum(not use.dose_known for use in uses)
-        found.append(
-            Sum(
-                title=title,
-                amount=amount or "not known",
-                products=len({use.record for use in uses}),
-                unknown=unknown,
-            )
-        )
+        unknown = sum(not (use.dose_known and use.daily is not None) for use in uses)
+        products = _count(len({use.record for use in uses}), "product")
+        if not amount:
+            says = f"{products}, dose not known"
+        elif unknown:
+            says = f"{amount} from {products}, and {_count(unknown, 'dose')} not known"
+        else:
+            says = f"{amount} from {products}"
+        found.append(Sum(title=title, says=says))
     return found
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

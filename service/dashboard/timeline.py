@@ -21,7 +21,7 @@ from service.dashboard.casebook import series
 
 WIDTH: Final = 960
 LEFT: Final = 64
-RIGHT: Final = 112  # limits are named there, beside the panel and not over its results
+RIGHT: Final = 160  # limits are named there, beside the panel and not over its results
 _HIGH: Final = 96  # of a panel with results
 _LOW: Final = 64  # of a panel with courses
 _TOP: Final = 36  # above a panel, for its title
@@ -104,12 +104,13 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which panels and windows there are (timeline.yaml)."""
+    """Which panels, windows and sources of facts there are (timeline.yaml)."""
 
     results: tuple[str, ...]
     courses: dict[str, str]
     windows: dict[str, int]
     window_titles: dict[str, str]
+    needed_sources: tuple[str, ...]
 
 
 @lru_cache(maxsize=1)

@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
+from service.alerts import models
 from service.alerts.past_answers import micros
 from service.alerts.priority import scheme
-from tests.service.alerts.stories import inr, recommendation
-from tests.service.dashboard.conftest import NOON
+from tests.service.alerts.stories import RULES, call, inr, mk7, recommendation, reviewed, warfarin
+from tests.service.dashboard.conftest import NOON, T
 
 _many = iter(range(5000, 9000))
 
@@ -247,3 +248,44 @@ def test_the_page_asks_the_store_as_often_for_many_rows_as_for_few(site, some):
     many = asked("/work?view=open")
     assert many[1] > few[1] + 2
     assert many[0] <= few[0] + 1
+
+
+def test_a_thin_call_does_not_empty_the_page_of_a_patient(site):
+    patient = "mrn-thin-call"
+    site.see(960, patient=patient, uses=(warfarin(), mk7()), labs=(inr(),))
+    draft = mk7(taking="draft", record="MedicationRequest/dr-1")
+    unread = dict.fromkeys(
+        ("medication-statements", "medication-requests", "labs-inr", "labs-25ohd"), "not sent"
+    )
+    for number, hook in ((961, "order-select"), (962, "patient-view")):
+        made = call(number, tenant=T, patient=patient, minutes=number - 950, hook=hook)
+        thin = reviewed(recommendation(), hook=hook, uses=(draft,), unread=unread)
+        site.record.record(made, thin, may_speak=RULES)
+        site.wait_for(models.evaluation, models.evaluation.c.id == made.id)
+    key = site.record.keyring.patient_key(T, patient)
+    for path in (f"/p/{key}", f"/p/{key}/sheet"):
+        page = site.get(path).text
+        assert "MedicationStatement/w" in page
+        assert "Observation/inr" in page or "2026-11-01" in page
+        assert "Incomplete review" not in page
+        assert "A newer review" in page
+        assert "Unsigned orders" not in page
+        assert "1 product, dose not known" in page
+
+
+@pytest.mark.parametrize("hook", ["order-select", "patient-view"])
+def test_a_patient_of_whom_only_a_draft_is_known_is_told_to_be_incomplete(site, hook):
+    patient = f"mrn-only-draft-{hook}"
+    draft = mk7(taking="draft", record="MedicationRequest/dr-1")
+    made = call(963, tenant=T, patient=patient, hook=hook)
+    thin = reviewed(
+        recommendation(), hook=hook, uses=(draft,), unread={"medication-statements": "not sent"}
+    )
+    site.record.record(made, thin, may_speak=RULES)
+    site.wait_for(models.evaluation, models.evaluation.c.id == made.id)
+    key = site.record.keyring.patient_key(T, patient)
+    for path in (f"/p/{key}", f"/p/{key}/sheet"):
+        page = site.get(path).text
+        assert page.index("Incomplete review") < page.index("None was recorded")
+        assert "medication statements" in page
+        assert page.index("Unsigned orders") < page.index("MedicationRequest/dr-1")
