@@ -125,8 +125,17 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
             began = time.perf_counter()
             done = review(case, now, engine, validation=parts.settings.validation)
             parts.telemetry.time("evaluation_seconds", time.perf_counter() - began)
+        name_card = parts.card_names(tenant, call.patient_id, call.hook_instance, service.id)
+        repeats = _repeats(parts, call, client, done, now)
+        silenced = held_back(silences, done.assessment.recommendations)
+        unsaid = repeats.union(silenced)
+        cards = parts.cards.write(done, parts.circumstances(call, client, done, name_card, unsaid))
+        _remember_shown(parts, call, client, done, cards, now, started)
+        if supply.late:
+            cards.append(parts.cards.late(supply.late, name_card))
+        parts.telemetry.reviewed(done, cards, parts.modes(client.profile), supply.late)
     except Exception as error:
-        # Nothing may be lost: what could not be evaluated stands in the record too
+        # Nothing may be lost: what could not be evaluated, or not be shown, stands in the record too
         if parts.recorder is not None:
             code = "engine-fault" if isinstance(error, EngineError) else "unexpected-fault"
             modes = parts.modes(client.profile)
@@ -134,15 +143,6 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
                 _record_of(call, client, service, now, started, modes), code
             )
         raise
-    name_card = parts.card_names(tenant, call.patient_id, call.hook_instance, service.id)
-    repeats = _repeats(parts, call, client, done, now)
-    silenced = held_back(silences, done.assessment.recommendations)
-    unsaid = repeats.union(silenced)
-    cards = parts.cards.write(done, parts.circumstances(call, client, done, name_card, unsaid))
-    _remember_shown(parts, call, client, done, cards, now, started)
-    if supply.late:
-        cards.append(parts.cards.late(supply.late, name_card))
-    parts.telemetry.reviewed(done, cards, parts.modes(client.profile), supply.late)
     if parts.recorder is not None:
         parts.recorder.record(
             _record_of(call, client, service, now, started, parts.modes(client.profile), silenced),

@@ -118,6 +118,16 @@ def test_a_call_that_breaks_the_engine_is_a_503_and_an_alert(running, request_bo
     assert (alert.kind, alert.about) == ("not-evaluated", "engine-fault")
 
 
+def test_a_call_whose_cards_cannot_be_written_is_an_alert_too(running, request_body, monkeypatch):
+    def broken(*_args, **_more):
+        raise EngineError("no words")
+
+    monkeypatch.setattr(running.app.state.parts.cards, "write", broken)
+    assert running.post(VIEW, json=request_body).status_code == 503
+    (alert,) = wait_for(running, models.alert, seconds=5)
+    assert (alert.kind, alert.about) == ("not-evaluated", "engine-fault")
+
+
 def test_the_interface_stands_in_openapi_and_answers_to_a_token(running, request_body):
     paths = running.get("/openapi.json").json()["paths"]
     assert {
