@@ -49,8 +49,8 @@ def read_prefetch(value: Any = MISSING) -> Prefetched:
         return Prefetched(PrefetchState.FAILED)
     kind = value.get("resourceType")
     if kind == "OperationOutcome":
-        failed = _is_failure(value)
-        return Prefetched(PrefetchState.FAILED if failed else PrefetchState.HINT)
+        # In place of data it proves no search, whatever its severity; only inside a Bundle it is a remark on one
+        return Prefetched(PrefetchState.FAILED)
     if kind != "Bundle":
         known = isinstance(kind, str) and kind
         return (
@@ -60,6 +60,10 @@ def read_prefetch(value: Any = MISSING) -> Prefetched:
 
 
 def _of_bundle(bundle: Resource) -> Prefetched:
+    if not isinstance(bundle.get("entry", []), list | None):
+        return Prefetched(
+            PrefetchState.FAILED
+        )  # what looks like entries is unreadable, which is not "none"
     plain = _plain_resources(bundle.get("entry"))
     found = tuple(resources_in(bundle) if plain is None else plain)
     outcomes = _outcomes(bundle) if plain is None else []
@@ -89,7 +93,8 @@ def _is_failure(outcome: Resource) -> bool:
 def _is_short(bundle: Resource, count: int) -> bool:
     """A total above what was sent means that pages are missing, also without a link to them."""
     total = bundle.get("total")
-    return bundle.get("type") == "searchset" and total.__class__ is int and total > count
+    searched = bundle.get("type", "searchset") == "searchset"
+    return searched and total.__class__ is int and total > count
 
 
 def resources_in(document: Any) -> list[Resource]:

@@ -20,15 +20,6 @@ REASONS: Final[Mapping[PrefetchState, str]] = {
     PrefetchState.FAILED: "the client could not fetch it",
     PrefetchState.TRUNCATED: "the client sent only the first page",
 }
-_SOURCE_OF_TYPE: Final[Mapping[str, str]] = {
-    "MedicationStatement": "medication-statements",
-    "MedicationRequest": "medication-requests",
-    "Patient": "patient",
-    "Condition": "conditions",
-    "Procedure": "procedures",
-    "Goal": "goals",
-    "ServiceRequest": "orders",
-}
 
 
 class Supply(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,12 +36,13 @@ class Supply(msgspec.Struct, frozen=True, kw_only=True):
 def supply_of(call: HookCall, profile: ClientProfile | None = None) -> Supply:
     """Read the prefetch of a call; keys may have other names in the client's profile.
 
-    Every resource counts by its type, whichever key it came under. A list of medicines, problems or orders
-    under a key of the client's own counts as that source; laboratory results need our key, because only
-    its query says which results were looked for.
+    Every resource counts by its type, whichever key it came under. But only our keys, or the names that the
+    profile gives them, prove that a source was read: nobody knows what a query of the client's own left out,
+    and one stray order must never turn "not read" into "read, nothing there".
     """
     resources: list[dict[str, Any]] = []
     unread = dict.fromkeys(SOURCES.values(), REASONS[PrefetchState.ABSENT])
+    failed: set[str] = set()
     for sent, value in call.prefetch.items():
         key = profile.key_of(sent) if profile else sent
         read = read_prefetch(value)
@@ -58,11 +50,11 @@ def supply_of(call: HookCall, profile: ClientProfile | None = None) -> Supply:
         source = SOURCES.get(key)
         if source is not None:
             reason = REASONS.get(read.state)
-            if reason is None:
-                unread.pop(source, None)
-            else:
+            if reason is not None:
                 unread[source] = reason
-        elif read.state not in REASONS:
-            for resource in read.resources:
-                unread.pop(_SOURCE_OF_TYPE.get(str(resource.get("resourceType")), ""), None)
+                failed.add(source)
+            elif (
+                source not in failed
+            ):  # two keys of one source: the worse one counts, in either order
+                unread.pop(source, None)
     return Supply(resources=tuple(resources), unread=unread)

@@ -219,6 +219,25 @@ def test_a_key_of_the_clients_own_is_no_error_and_known_by_its_profile(ehr):
     assert "medication-requests" not in supply_of(call, profile).unread
 
 
+@pytest.mark.requirement("C28")
+@pytest.mark.parametrize("later", [True, False])
+def test_a_stray_order_under_a_key_of_the_clients_own_proves_no_search(ehr, later):
+    """An order for today says nothing about the list that could not be fetched."""
+    refused = {
+        "resourceType": "OperationOutcome",
+        "issue": [{"severity": "error", "code": "timeout"}],
+    }
+    stray = {"resourceType": "MedicationRequest", "id": "today", "status": "active"}
+    dispense = {"resourceType": "MedicationDispense", "id": "d"}
+    dispensed = bundle({"resource": dispense}, {"resource": stray})
+    for value in (stray, dispensed):
+        pairs = [("medicationRequests", refused), ("todaysOrder", value)]
+        supply = supply_of(call_of(ehr, dict(pairs if later else reversed(pairs))))
+        assert "medication-requests" in supply.unread
+        assert stray in supply.resources
+    assert "medication-requests" in supply_of(call_of(ehr, {"todaysOrder": stray})).unread
+
+
 def _sent_as(name):
     from service.cds_hooks.client_profile import Prefetch
 
