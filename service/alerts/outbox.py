@@ -55,6 +55,7 @@ def deliver(database: Database, receivers: tuple[Receiver, ...], post: Post, now
     """Send what is due and return how many were delivered; what fails is tried again later."""
     by_name = {(one.tenant, one.name): one for one in receivers}
     delivered = 0
+    database.write(partial(_plan_again, receivers=receivers, at=micros(now)))
     while (taken := database.write(partial(_take, now=now))) is not None:
         receiver = by_name.get((taken.tenant, taken.receiver))
         if receiver is None:
@@ -72,6 +73,25 @@ def http_post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
 
     with httpx2.Client(follow_redirects=False, trust_env=False, timeout=10) as client:
         return int(client.post(url, content=body, headers=dict(headers)).status_code)
+
+
+def _plan_again(connection: Connection, receivers: tuple[Receiver, ...], at: int) -> None:
+    """What was claimed or closed when it was due, and is open and unclaimed again, gets its time once more."""
+    table, alert = models.outbox, models.alert
+    unclaimed = (
+        select(alert.c.id)
+        .where(alert.c.tenant == table.c.tenant, alert.c.id == table.c.alert)
+        .where(alert.c.state.in_(OPEN), alert.c.assignee == "", alert.c.indicator == "critical")
+        .where(alert.c.mode.in_(("live", "review")))
+        .exists()
+    )
+    for one in receivers:
+        connection.execute(
+            table.update()
+            .where(table.c.state == "not-needed", table.c.tenant == one.tenant)
+            .where(table.c.receiver == one.name, unclaimed)
+            .values(state="waiting", due=at + round(one.after_minutes * _MINUTE))
+        )
 
 
 def _take(connection: Connection, now: datetime) -> Row[Any] | None:

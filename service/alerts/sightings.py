@@ -26,7 +26,9 @@ _FAMILIES = {
     "NutritionOrder": "diet", "Patient": "patient",
 }  # fmt: skip
 NOT_EVALUATED = "could-not-evaluate"
+_MEDICATION = "medication"  # every rule needs it; so does whatever could not be evaluated
 _AMENDED = {"amended", "corrected"}
+_AMENDED_MARK = "+amended"
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +67,7 @@ def not_evaluated(gaps: Iterable[Gap], failures: Iterable[Mapping[str, Any]]) ->
             rule=NOT_EVALUATED, about=code, indicator="warning", kind="not-evaluated", title=code,
             summary=" ".join(dict.fromkeys(gap.says for gap in held)),
             evidence_hash=_hash(sorted(gap.source for gap in held)),
+            needs=tuple(sorted({_MEDICATION, *(_family(gap.source) for gap in held)})),
         )
         for code, held in sorted(grouped.items())
     ]  # fmt: skip
@@ -81,6 +84,7 @@ def call_failed(error: str) -> Sighting:
         kind="not-evaluated",
         title=error,
         evidence_hash=error,
+        needs=(_MEDICATION,),
     )
 
 
@@ -100,7 +104,7 @@ def _of_recommendation(one: Mapping[str, Any], facts: Mapping[str, Any], today: 
             sorted({canonical(_deciding(leaf)) for leaf in leaves} - {canonical({})})
         ),
         needs=tuple(
-            sorted({"medication", *(family for leaf in chained for family in _families(leaf))})
+            sorted({_MEDICATION, *(family for leaf in chained for family in _families(leaf))})
         ),
         concerns=tuple(
             sorted({one["about"], *(word for leaf in chained for word in _words(leaf))} - {""})
@@ -135,6 +139,11 @@ def _families(leaf: Mapping[str, Any]) -> set[str]:
     return {_FAMILIES.get(_type_of(ref), "") for ref in leaf["source"]} - {""}
 
 
+def _family(source: str) -> str:
+    """The family of a FHIR reference; the name of an unread source stands for itself."""
+    return _FAMILIES.get(_type_of(source), "") or source
+
+
 def _type_of(ref: str) -> str:
     parts = ref.split("/")
     return parts[-2] if len(parts) > 1 else ""
@@ -150,7 +159,8 @@ def _words(leaf: Mapping[str, Any]) -> Iterator[str]:
 def _values_digest(leaf: Mapping[str, Any]) -> str:
     if "measure" not in leaf or "value" not in leaf:
         return ""
-    return _hash([leaf[name] for name in _LAB_VALUES])[:16]
+    digest = _hash([leaf[name] for name in _LAB_VALUES])[:16]
+    return digest + _AMENDED_MARK if leaf.get("status") in _AMENDED else digest
 
 
 def _hash(value: Any) -> str:
@@ -160,28 +170,29 @@ def _hash(value: Any) -> str:
 # What became of evidence that alerts rest on -------------------------------------------------------------------
 
 
-def current_sources(facts: Mapping[str, Any], withdrawn: Iterable[str]) -> dict[str, str]:
-    """Every result of this review: reference -> digest of its values, ``withdrawn`` where it was taken back."""
-    now = {ref: _values_digest(lab) for lab in facts["labs"] for ref in lab["source"]}
-    now |= {
-        ref: "amended"
-        for lab in facts["labs"]
-        if lab["status"] in _AMENDED
-        for ref in lab["source"]
-    }
-    return now | dict.fromkeys(withdrawn, "withdrawn")
+def current_sources(
+    facts: Mapping[str, Any], withdrawn: Iterable[str]
+) -> dict[str, frozenset[str]]:
+    """Every result of this review: reference -> digests of the values under it; none where it was taken back."""
+    now: dict[str, set[str]] = {}
+    for lab in facts["labs"]:
+        for ref in lab["source"]:
+            now.setdefault(ref, set()).add(_values_digest(lab))
+    now |= {ref: set() for ref in withdrawn}
+    return {ref: frozenset(digests) for ref, digests in now.items()}
 
 
-def evidence_state(rested_on: Mapping[str, str], now: Mapping[str, str]) -> str:
+def evidence_state(rested_on: Mapping[str, str], now: Mapping[str, frozenset[str]]) -> str:
     """``withdrawn``, ``amended`` or "" for an alert that rests on these sources."""
     states = {_state_of(digest, now[ref]) for ref, digest in rested_on.items() if ref in now}
     return "withdrawn" if "withdrawn" in states else "amended" if "amended" in states else ""
 
 
-def _state_of(then: str, now: str) -> str:
-    if now == "withdrawn":
+def _state_of(then: str, now: frozenset[str]) -> str:
+    """Values that were judged as amended already are no news; the same values named amended later are."""
+    if not now:
         return "withdrawn"
-    return "amended" if then and now != then else ""
+    return "amended" if then and now.isdisjoint({then, then.removesuffix(_AMENDED_MARK)}) else ""
 
 
 def may_clear(
@@ -197,7 +208,7 @@ def may_clear(
     if any(True for _ in failures):
         return False
     for gap in gaps:
-        family = _FAMILIES.get(_type_of(gap.source), "") or gap.source
+        family = _family(gap.source)
         relevant = not gap.concerns or bool(about.intersection(gap.concerns))
         if relevant and (_needed(family, needed) or family not in _FAMILIES.values()):
             return False

@@ -80,16 +80,21 @@ class Watch:
         if row is None or row.state not in OPEN:
             return
         values = self._counted(row)
-        if row.suppressed_by != by:
+        if row.suppressed_by != by and not self._late(row):
             values |= self._moved(row, suppressed_by=by)
             self._tell(row, "suppressed", after=by)
         self._change(row, values)
 
-    def mark_evidence(self, now: Mapping[str, str]) -> None:
-        """Mark every alert, open or closed, that rests on a result which was amended or withdrawn."""
+    def mark_evidence(self, now: Mapping[str, frozenset[str]]) -> None:
+        """Mark every alert, open or closed, that rests on a result which was amended or withdrawn.
+
+        A late line knows values that were valid then; what was taken back stays so.
+        """
         for row in self._newest.values():
             state = evidence_state(msgspec.json.decode(row.sources or "{}"), now)
-            if not state or row.evidence_state == state or self._holds_anew(row, state):
+            if not state or row.evidence_state == state:
+                continue
+            if state != "withdrawn" and self._late(row):
                 continue
             self._change(row, self._moved(row, evidence_state=state, new_data=1))
             self._tell(row, f"evidence-{state}", before=row.evidence_state, after=state)
@@ -101,12 +106,7 @@ class Watch:
         """Close what no longer holds, where everything that its rule needs was read."""
         names, gaps, failures, unread = set(evaluated), list(gaps), list(failures), set(unread)
         for key, row in self._newest.items():
-            if (
-                row.state not in OPEN
-                or key in self._holding
-                or self._at < row.last_seen
-                or not names
-            ):
+            if row.state not in OPEN or key in self._holding or self._late(row) or not names:
                 continue
             about_rule = row.kind == "recommendation"
             if may_clear(
@@ -144,12 +144,14 @@ class Watch:
 
     def _go_on(self, row: Row[Any], sighting: Sighting, course: str) -> None:
         values = self._counted(row)
-        late = self._at < row.last_seen
+        late = self._late(row)
         if row.suppressed_by and not late:
             values |= self._moved(row, suppressed_by="")
             self._tell(row, "resumed", before=row.suppressed_by)
         if course in {"new-data", "escalated"}:
             described = self._described(sighting, course)
+            # What active data raised is no draft's alone, or it would close with the unsigned order.
+            described["from_draft"] = int(row.from_draft and sighting.from_draft)
             values |= self._moved(row, new_data=1, evidence_state="", **described)
             values["course"] = "escalated" if course == "escalated" else "ongoing"
             if course == "escalated" or row.wakes_on == "new-result":
@@ -167,7 +169,7 @@ class Watch:
         if row.from_draft and not sighting.from_draft and not late:
             values["from_draft"] = 0
         self._change(row, values)
-        if course == "escalated":
+        if not _is_urgent(row):
             self._announce(self._newest[row.key])
 
     def _described(self, sighting: Sighting, course: str) -> dict[str, Any]:
@@ -200,12 +202,8 @@ class Watch:
                 )
             )  # fmt: skip
 
-    def _holds_anew(self, row: Row[Any], state: str) -> bool:
-        """An amended result that the rule has just judged again needs no further mark on its open alert."""
-        return state == "amended" and row.key in self._holding and row.evaluation == self._call.id
-
     def _announce(self, row: Row[Any]) -> None:
-        if row.indicator == "critical" and row.mode in {"live", "review"}:
+        if _is_urgent(row):
             for receiver in self._receivers:
                 announce(self._connection, row, receiver, self._at)
 
@@ -216,6 +214,10 @@ class Watch:
 
     def _key(self, rule: str, about: str) -> str:
         return self._keyring.recommendation_key(self._call.tenant, self._call.patient, rule, about)
+
+    def _late(self, row: Row[Any]) -> bool:
+        """A later look at this alert was taken in before."""
+        return self._at < int(row.last_seen)
 
     def _mode(self, rule: str) -> str:
         return self._call.mode_of(rule)
@@ -258,6 +260,10 @@ class Watch:
                 after=after, evaluation=self._call.id, alert_version=row.version,
             )
         )  # fmt: skip
+
+
+def _is_urgent(row: Row[Any]) -> bool:
+    return row.indicator == "critical" and row.mode in {"live", "review"}
 
 
 def _known(row: Row[Any]) -> Known:

@@ -200,6 +200,89 @@ def test_what_could_not_be_evaluated_is_an_alert_until_it_can(database, recorder
     assert rows(database, models.evaluation)[-1].outcome in {"failed", "complete", "incomplete"}
 
 
+def test_a_partial_look_does_not_clear_what_could_not_be_evaluated(database, recorder, drainer):
+    unread = Gap(
+        source="medication-statements",
+        code="not-read",
+        says="?",
+        concerns=("medication-statements",),
+    )
+    take(
+        recorder,
+        drainer,
+        call(1),
+        reviewed(gap_cards=[unread], gaps=[unread], unread={"medication-statements": "failed"}),
+    )
+    broken = Gap(source="Observation/inr", code="no-unit", says="?")
+    blind = {"unread": {"medication-requests": "failed"}}
+    take(
+        recorder, drainer, call(2, minutes=1), reviewed(gap_cards=[broken], gaps=[broken], **blind)
+    )
+    recorder.record_failure(call(3, minutes=2), "engine")
+    take(recorder, drainer, call(4, minutes=3), reviewed(**blind))
+    states = {one.about: one.state for one in rows(database, models.alert)}
+    assert states == {"not-read": "new", "no-unit": "new", "engine": "new"}
+    take(recorder, drainer, call(5, minutes=4), reviewed(unread={"labs-inr": "failed"}))
+    states = {one.about: one.state for one in rows(database, models.alert)}
+    assert states == {"not-read": "cleared", "no-unit": "new", "engine": "cleared"}
+    take(recorder, drainer, call(6, minutes=5), reviewed())
+    assert {one.state for one in rows(database, models.alert)} == {"cleared"}
+
+
+def test_a_draft_does_not_take_over_an_alert_of_active_data(database, recorder, drainer):
+    take(recorder, drainer, call(1), reviewed(recommendation()))
+    draft = recommendation(indicator="critical", because=(mk7(180.0, taking="draft"), warfarin()))
+    take(
+        recorder,
+        drainer,
+        call(2, minutes=5, hook="order-sign"),
+        reviewed(draft, moment="order", hook="order-sign"),
+    )
+    (alert,) = rows(database, models.alert)
+    assert (alert.indicator, alert.from_draft) == ("critical", 0)
+
+
+def test_a_late_line_neither_hides_nor_marks_unless_its_result_was_withdrawn(
+    database, recorder, drainer
+):
+    found = recommendation(because=(mk7(), inr(6.0)))
+    take(recorder, drainer, call(1, minutes=60), reviewed(found, labs=[inr(6.0)]))
+    old = reviewed(labs=[inr(5.0)], superseded=[(RULE, ABOUT, "vka-inr-high")])
+    take(recorder, drainer, call(2), old)
+    (alert,) = rows(database, models.alert)
+    assert (alert.suppressed_by, alert.evidence_state, alert.new_data) == ("", "", 0)
+    assert (alert.seen_count, alert.version) == (2, 1)
+    take(recorder, drainer, call(3, minutes=1), reviewed(withdrawn=["Observation/inr"]))
+    assert rows(database, models.alert)[0].evidence_state == "withdrawn"
+
+
+def test_a_result_that_was_amended_before_its_alert_marks_nothing(database, recorder, drainer):
+    amended = inr(5.6, status="amended")
+    found = reviewed(recommendation(because=(mk7(), amended)), labs=[amended])
+    for number in range(2):
+        take(recorder, drainer, call(number, minutes=number), found)
+    assert rows(database, models.alert)[0].evidence_state == ""
+    again = inr(5.2, status="amended")
+    take(recorder, drainer, call(2, minutes=2), reviewed(labs=[again], moment="order"))
+    assert rows(database, models.alert)[0].evidence_state == "amended"
+
+
+def test_a_correction_that_leaves_the_value_as_it_was_still_marks(database, recorder, drainer):
+    take(recorder, drainer, call(1), reviewed(recommendation(because=(mk7(), inr(5.6)))))
+    corrected = inr(5.6, status="corrected")
+    found = reviewed(recommendation(because=(mk7(), corrected)), labs=[corrected])
+    take(recorder, drainer, call(2, minutes=1), found)
+    assert rows(database, models.alert)[0].evidence_state == "amended"
+
+
+def test_two_results_under_one_reference_do_not_amend_each_other(database, recorder, drainer):
+    one, other = inr(5.6), inr(2.0)
+    found = reviewed(recommendation(because=(mk7(), one)), labs=[one, other])
+    for number in range(2):
+        take(recorder, drainer, call(number, minutes=number), found)
+    assert rows(database, models.alert)[0].evidence_state == ""
+
+
 def test_modes_are_evaluated_alike_and_recorded_apart(database, recorder, drainer):
     modes = {"vka-inr-high": "shadow", "vitamin-d-above": "off"}
     found = reviewed(

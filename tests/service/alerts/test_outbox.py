@@ -103,6 +103,29 @@ def test_what_is_claimed_or_closed_in_time_is_not_announced(database, keyring, c
     assert set(states(database).values()) == {"not-needed"}
 
 
+def test_what_is_released_again_is_announced_after_the_pause_of_its_receiver(
+    database, keyring, critical
+):
+    critical()
+    store, post, hour = Store(database, keyring), Post(), timedelta(hours=1)
+    store.change(T, 1, 1, Request(action="claim", actor="user/ann", at=NOON))
+    assert deliver(database, RECEIVERS, post, NOON + hour) == 0
+    released = Request(action="release", actor="user/ann", at=NOON + hour)
+    store.change(T, 1, 2, released)
+    assert deliver(database, RECEIVERS, post, NOON + hour) == 1
+    assert states(database) == {"pager": "waiting", "chat": "sent"}
+    assert deliver(database, RECEIVERS, post, NOON + hour + timedelta(minutes=14)) == 0
+    assert deliver(database, RECEIVERS, post, NOON + hour + timedelta(minutes=15)) == 1
+    assert states(database) == {"pager": "sent", "chat": "sent"}
+
+
+def test_what_leaves_its_trial_is_announced(database, critical):
+    critical(1, mode="shadow")
+    assert states(database) == {}
+    critical(2, minutes=5, mode="live")
+    assert states(database) == {"pager": "waiting", "chat": "waiting"}
+
+
 def test_warnings_and_trials_are_not_announced_and_an_escalation_is(database, critical):
     critical(1, indicator="warning")
     critical(2, mode="shadow", minutes=1)
