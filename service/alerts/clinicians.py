@@ -188,10 +188,12 @@ def _match(connection: Connection, tally: Tally, feedback: Row[Any]) -> bool:
         .values(matched=1, evaluation=card.evaluation)
     )
     for rule, about, mark in msgspec.json.decode(card.subjects):
-        remember(
-            connection, feedback.tenant, card.patient, rule, about, mark, outcome=feedback.outcome, user=card.user_ref,
-            at=feedback.at, reason=feedback.reason_code,
-        )  # fmt: skip
+        # A card that only names several findings was not answered finding by finding: it silences none
+        if card.kind == "recommendation":
+            remember(
+                connection, feedback.tenant, card.patient, rule, about, mark, outcome=feedback.outcome, user=card.user_ref,
+                at=feedback.at, reason=feedback.reason_code,
+            )  # fmt: skip
         _tell_alert(connection, tally, feedback, card, rule, about)
     return True
 

@@ -26,6 +26,8 @@ DELETED: Final = "deleted"  # the folder that exporters name so
 _PEEK_BYTES: Final = 256 * 1024
 _PEEK_LINES: Final = 100
 _LONGEST_FIRST_LINE: Final = 64 * 1024 * 1024
+# Parameters that leave resources or elements out (FHIR Bulk Data Access 2.0, "Query Parameters")
+_NARROWING: Final = frozenset({"_since", "_typeFilter", "_elements", "_until", "patient"})
 _BOM: Final = b"\xef\xbb\xbf"
 MIXED: Final = ""
 
@@ -153,8 +155,11 @@ def _follow(
 ) -> list[tuple[Path, str]]:
     """Local files of a manifest; what it promises and is not there is a reject, never silence."""
     found.as_of = max(found.as_of, str(manifest.get("transactionTime") or ""))
-    asked = parse_qs(urlsplit(str(manifest.get("request") or "")).query).get("_type", [])
-    found.exported.update(kind for listed in asked for kind in listed.split(",") if kind)
+    query = parse_qs(urlsplit(str(manifest.get("request") or "")).query)
+    found.exported.update(
+        kind for listed in query.get("_type", ()) for kind in listed.split(",") if kind
+    )
+    _refuse_to_call_it_whole(query, name, found)
     files: list[tuple[Path, str]] = []
     for part, role in (("output", "data"), ("deleted", "deletions"), ("error", "errors")):
         for entry in manifest.get(part) or ():
@@ -182,6 +187,18 @@ def _follow(
                     promised[local.resolve()] = count
     found.exported.discard("")
     return files
+
+
+def _refuse_to_call_it_whole(query: dict[str, list[str]], name: str, found: Inputs) -> None:
+    """What was left out by request is not known to be absent: nobody's alert may end because of it."""
+    narrowed = sorted(_NARROWING & query.keys())
+    if narrowed:
+        says = (
+            f"The export was asked for a part only ({', '.join(narrowed)}): "
+            "what is not in it is not taken for absent."
+        )
+        found.rejects.append(Reject(file=name, line=0, code="partial-export", says=says))
+        found.incomplete.add(MIXED)
 
 
 def _local(folder: Path, url: str) -> Path | None:

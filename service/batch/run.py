@@ -81,6 +81,7 @@ class Run:
             inputs = find_inputs(paths)
             if self._handover is not None:
                 self._handover.refuse_future(options.as_of or inputs.as_of)
+                self._handover.refuse_older_data(options.as_of, inputs.as_of)
             plan = self._plan(inputs, options, resume=resume)
             if self._handover is not None:
                 self._handover.prepare(self.work)

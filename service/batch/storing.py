@@ -80,6 +80,14 @@ class Handover:
         if as_of and datetime.fromisoformat(as_of) > self._clock():
             raise RequestError("--store takes no moment in the future.")
 
+    def refuse_older_data(self, as_of: str, exported: str) -> None:
+        """Data of an earlier moment would pass for newer than what hooks saw since; raises RequestError."""
+        if as_of and exported and datetime.fromisoformat(as_of) > datetime.fromisoformat(exported):
+            raise RequestError(
+                f"--store takes no --as-of later than the export itself ({exported}): "
+                "what happened in between would look as if it had ended."
+            )
+
     def prepare(self, work: Path) -> None:
         """Tell the workers whose silence matters: patients of this client who have alerts.
 

@@ -25,7 +25,9 @@ def become(served, page, role, name=""):
     if name not in {one["name"] for one in accounts(record.database, T)}:
         new_account(record.database, record.keyring, role=role, actor="operator", **given)
     secret = open_session(record.database, record.keyring, **given)
-    page.goto("about:blank")  # an open list would notice that its session went, and leave for the door
+    page.goto(
+        "about:blank"
+    )  # an open list would notice that its session went, and leave for the door
     page.context.clear_cookies()
     page.context.add_cookies([{"name": "dekacard-dev", "value": secret, "url": served.base}])
     return page

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -146,6 +147,20 @@ def test_feedback_of_another_client_finds_nothing(database, recorder, drainer, i
     recorder.feedback("mercy", "s", [entry(uuid)], NOON)
     drainer.drain()
     assert rows(database, models.feedback)[0].matched == 0
+
+
+@pytest.mark.parametrize(("kind", "silences"), [("folded", False), ("recommendation", True)])
+def test_only_an_answer_to_a_card_of_its_own_becomes_history(
+    database, recorder, drainer, keyring, kind, silences
+):
+    made, found = call(1), reviewed(recommendation())
+    (card,) = cards_for(keyring, made, found)
+    recorder.record(made, found, (msgspec.structs.replace(card, kind=kind),), may_speak=RULES)
+    recorder.feedback(T, "s", [entry(card.uuid)], NOON)
+    drainer.drain()
+    assert rows(database, models.feedback)[0].matched == 1
+    answered = {one.outcome for one in rows(database, models.answer)}
+    assert ("overridden" in answered) is silences
 
 
 @pytest.mark.parametrize(

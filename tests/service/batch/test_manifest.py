@@ -6,6 +6,7 @@ import pytest
 
 from rules.errors import RequestError
 from service.batch.run import Run
+from service.documents import TYPES_OF_SOURCE
 from tests.service.batch.people import population, write_lines
 from tests.service.batch.test_review import options, rejects
 
@@ -68,3 +69,15 @@ def test_lines_and_files_that_are_promised_and_missing_are_rejects(tmp_path):
         ("manifest.json", "manifest-file-missing"),
         ("Condition.000.ndjson", "incomplete-file"),
     }
+
+
+@pytest.mark.parametrize("narrowed", ["_since", "_typeFilter", "_elements"])
+def test_an_export_of_a_part_counts_as_not_read_and_says_so(tmp_path, narrowed):
+    folder, manifest = export(tmp_path)
+    manifest["request"] += f"&{narrowed}=2026-11-19T02:00:00Z"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    account = Run(tmp_path / "out").review([folder], options())
+    assert set(account.told["not_fetched"]) == set(TYPES_OF_SOURCE)
+    (reject,) = rejects(tmp_path / "out")
+    assert (reject["file"], reject["code"]) == ("manifest.json", "partial-export")
+    assert narrowed in reject["says"]

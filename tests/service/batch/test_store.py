@@ -198,6 +198,48 @@ def test_silence_about_somebody_known_by_name_alone_ends_an_alert(site, tmp_path
     assert len(last) == 1
 
 
+def exported(site, moment, request, as_of=""):
+    """The command for an export by line, with its manifest: Ada's Patient alone, and all that Bob has."""
+    folder = site.folder / f"export-{site.runs}"
+    write_lines(folder, {"ada": [patient("ada")], "bob": on_warfarin("bob")}, [], parts=1)
+    output = [
+        {"type": path.name.partition(".")[0], "url": f"https://x/{path.name}"}
+        for path in folder.iterdir()
+    ]
+    manifest = {"transactionTime": moment, "request": request, "output": output}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    _, *rest = site.arguments([], as_of)
+    if not as_of:
+        del rest[rest.index("--as-of") : rest.index("--as-of") + 2]
+    return [str(folder), *rest]
+
+
+@pytest.mark.parametrize(
+    "narrowed",
+    ["_since=2026-11-19T02:00:00Z", "_typeFilter=Observation%3Fstatus%3Dfinal", "_elements=id", ""],
+)
+def test_an_export_of_a_part_ends_no_alert_and_says_so(site, narrowed):
+    site.review([on_warfarin()], NIGHTS[0])
+    (alert,) = site.alerts()
+    arguments = exported(site, NIGHTS[1], f"https://x/$export?{narrowed}")
+    done = CliRunner(env=site.settings).invoke(app, arguments)
+    assert done.exit_code == (12 if narrowed else 0), done.output
+    state = {one.id: one.state for one in site.alerts()}[alert.id]
+    assert state == ("new" if narrowed else "cleared")
+
+
+def test_an_old_export_is_not_taken_for_newer_than_it_is(site):
+    site.review([on_warfarin()], NIGHTS[1])
+    arguments = exported(site, NIGHTS[0], "https://x/$export", as_of=NIGHTS[2])
+    done = CliRunner(env=site.settings).invoke(app, arguments)
+    assert done.exit_code == 1, done.output
+    assert "2026-11-19T02:00:00+00:00" in str(done.exception)
+    assert [one.state for one in site.alerts()] == ["new"]
+    same = exported(site, "2026-11-21T03:00:00+01:00", "https://x/$export", as_of=NIGHTS[2])
+    done = CliRunner(env=site.settings).invoke(app, same)
+    assert done.exit_code == 0, done.output
+
+
 def test_a_line_that_may_be_anybodys_keeps_alerts_open(site):
     site.review([on_warfarin()], NIGHTS[0])
     without = [one for one in on_warfarin() if one.get("id") != "ada-s1"]
@@ -252,7 +294,11 @@ def test_the_run_stands_in_the_list_and_can_be_replayed(site):
     assert run["state"] == "done"
     assert run["counts"]["in"] == 1
     assert run["counts"]["opened"] == len(site.rows(models.alert))
-    assert replay(site.open(), "developer", site.alerts()[0].evaluation).same
+    store = site.open()
+    try:
+        assert replay(store, "developer", site.alerts()[0].evaluation).same
+    finally:
+        store.database.close()
 
 
 def test_modes_are_those_of_the_client(site):
