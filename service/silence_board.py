@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from service.alerts.database import Database
 
 _RENEW_SECONDS = 5.0
+# A worker without calls does not renew: what it knew may have been lifted since
+_STALE_SECONDS = 60.0
 Subject = tuple[str, str]
 
 
@@ -69,6 +71,7 @@ class SilenceBoard:
         self._database = database
         self._memory = memory
         self._renewed = 0.0
+        self._asked = time.monotonic()
         self._lock = threading.Lock()
         remembered = self._remembered()
         self._silences: dict[str, list[Silence]] = remembered or {}
@@ -76,11 +79,15 @@ class SilenceBoard:
             self._try_to_renew()
 
     def of(self, tenant: str, patient_key: Callable[[], str], now: datetime) -> tuple[Silence, ...]:
-        """Silences in force for a patient; the key is asked for only if the client has any silence."""
+        """Silences in force for a patient; the key is asked for only if the client has any silence.
+
+        After a long pause nothing is held back until the store was asked again.
+        """
+        stale = time.monotonic() - self._asked > _STALE_SECONDS
         if self._database is not None and time.monotonic() - self._renewed > _RENEW_SECONDS:
             self._renew_in_background()
         held = self._silences.get(tenant)
-        if not held:
+        if not held or (stale and self._database is not None):
             return ()
         key, at = patient_key(), micros(now)
         return tuple(one for one in held if one.until > at and one.patient in {"", key})
@@ -93,6 +100,7 @@ class SilenceBoard:
 
         found = all_in_force(self._database())
         changed, self._silences, self._renewed = found != self._silences, found, time.monotonic()
+        self._asked = self._renewed
         if self._memory is not None and (changed or not self._memory.exists()):
             part = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
             part.write_bytes(msgspec.json.encode(found))
@@ -110,7 +118,7 @@ class SilenceBoard:
         with self._lock:
             if time.monotonic() - self._renewed <= _RENEW_SECONDS:
                 return
-            self._renewed = time.monotonic()
+            self._renewed = self._asked = time.monotonic()
         threading.Thread(target=self._try_to_renew, name="silence-board", daemon=True).start()
 
     def _try_to_renew(self) -> None:

@@ -1,6 +1,7 @@
 """Silences: asked with a reason, ended by themselves, never for criticals by one person, and never in the record."""
 
 import json
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -162,6 +163,18 @@ def test_a_board_without_store_keeps_what_it_knew_and_without_memory_silences_no
     assert SilenceBoard(down, memory).of(T, lambda: "k", NOON + WEEK) == ()
     memory.write_text("{broken")
     assert SilenceBoard(down, memory).of(T, lambda: "k", NOON) == ()
+
+
+def test_a_worker_that_was_idle_holds_nothing_back_before_it_has_asked_again(site):
+    """Somebody may have lifted the silence meanwhile, and the first call after the pause must not hide a card."""
+    wish(site, rule=RULE, patient="k")
+    held = board(site)
+    held._asked = held._renewed = held._renewed - 61
+    assert held.of(T, lambda: "k", NOON) == ()
+    for thread in threading.enumerate():
+        if thread.name == "silence-board":
+            thread.join(timeout=30)
+    assert held.of(T, lambda: "k", NOON)
 
 
 def _hook(site, patient):
