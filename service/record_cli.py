@@ -28,9 +28,7 @@ ACTOR = "operator"
 
 db_app = typer.Typer(help="The store of the record: schema and keys.", no_args_is_help=True)
 audit_app = typer.Typer(help="The audit trail.", no_args_is_help=True)
-users_app = typer.Typer(
-    help="Accounts: who signs in, and tokens of the JSON interface.", no_args_is_help=True
-)
+users_app = typer.Typer(help="Accounts, and tokens of the JSON interface.", no_args_is_help=True)
 
 StoreOption = Annotated[
     str,

@@ -42,7 +42,7 @@ def test_local_codes_deletions_and_the_record(tmp_path):
     folder = write_lines(tmp_path / "in", people, [], parts=1)
     (folder / "gone.ndjson").write_text(json.dumps(deletion("MedicationStatement/cyd-s1")) + "\n")
     (folder / "manifest.json").write_text(
-        json.dumps({"transactionTime": "2026-11-18T00:00:00Z", "output": [], "deleted": [{"type": "Bundle", "url": "https://x/gone.ndjson"}]})
+        json.dumps({"transactionTime": NIGHTS[2], "output": [], "deleted": [{"type": "Bundle", "url": "https://x/gone.ndjson"}]})
     )  # fmt: skip
     maps = tmp_path / "local.json"
     maps.write_text(json.dumps(OURS))
