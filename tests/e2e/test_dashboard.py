@@ -108,7 +108,7 @@ def test_two_pharmacists_at_once_lose_nothing(served, people):
     second.locator("summary", has_text="Resolve").click()
     second.locator("details[open] select").select_option("no-action-needed")
     second.get_by_role("button", name="Resolve", exact=True).click()
-    second.get_by_text("A colleague changed this alert").wait_for()
+    second.get_by_text("A colleague changed this alert").first.wait_for()
     assert served.alert(alert.id).state == "acknowledged"
     second.locator("summary", has_text="Resolve").click()
     second.locator("details[open] select").select_option("no-action-needed")

@@ -157,7 +157,7 @@ def test_a_hospital_starts_with_the_token_and_its_first_administrator_invites_a_
     page.get_by_label("Name", exact=True).fill("pia </b>")
     page.locator("#new ~ form select").select_option("pharmacist")
     page.get_by_role("button", name="Make the account").click()
-    page.get_by_text("a name has").wait_for()  # a slash is no part of a name
+    page.get_by_text("a name has").first.wait_for()  # a slash is no part of a name
     page.get_by_label("Name", exact=True).fill(f"pia {HOSTILE}")
     page.locator("#new ~ form select").select_option("pharmacist")
     page.get_by_role("button", name="Make the account").click()
@@ -176,7 +176,7 @@ def test_a_hospital_starts_with_the_token_and_its_first_administrator_invites_a_
     page.wait_for_url("**/login/code")
     page.get_by_label("Six digits").fill("000000")
     page.get_by_role("button", name="Go on").click()
-    page.get_by_text("This code is not right").wait_for()
+    page.get_by_text("This code is not right").first.wait_for()
     page.get_by_label("Six digits").fill(next_code(app))
     page.get_by_role("button", name="Go on").click()
     page.wait_for_url("**/accounts")
@@ -204,7 +204,7 @@ def test_a_lying_provider_signs_nobody_in(hospital, visitor):
     page = visitor()
     page.goto("/login")
     page.get_by_role("link", name="Sign in with Hospital account").click()
-    page.get_by_text("Please sign in again").wait_for()
+    page.get_by_text("Please sign in again").first.wait_for()
     page.goto("/work")
     page.wait_for_url("**/login")
     hospital.provider.honest()
@@ -221,14 +221,14 @@ def test_one_ends_a_session_elsewhere_and_changes_the_password(hospital, visitor
     first.wait_for_url("**/account")
     assert HOSTILE in first.locator(".browser").all_inner_texts()[1]
     first.get_by_role("button", name=re.compile("^End the session")).click()
-    first.get_by_text("The sessions were ended").wait_for()
+    first.get_by_text("The sessions were ended").first.wait_for()
     second.goto("/work")
     second.wait_for_url("**/login")
     first.get_by_label("Password until now").fill(PASSWORD)
     first.get_by_label("New password, 15").fill("nine blue herons wade")
     first.get_by_label("The new password again").fill("nine blue herons wade")
     first.get_by_role("button", name="Change the password").click()
-    first.get_by_text("The password was changed").wait_for()
+    first.get_by_text("The password was changed").first.wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -38,7 +38,7 @@ def test_several_are_resolved_together_and_taken_back(served, people, script):
     bar.get_by_role("button", name="Resolve all").click()
     page.wait_for_url("**done=resolve**")
     assert {served.alert(row.id).state for row in rows} == {"resolved"}
-    page.get_by_text("Resolve: 3 alerts done").wait_for()
+    page.get_by_text("Resolve: 3 alerts done").first.wait_for()
     page.get_by_role("button", name="Undo").click()
     page.wait_for_url("**done=undo**")
     assert {served.alert(row.id).state for row in rows} == {"new"}
@@ -125,7 +125,7 @@ def test_a_replay_is_shown_where_it_was_asked_for(served, people):
     page = people()
     page.goto(f"/a/{row.id}")
     page.get_by_role("button", name="Replay the stored facts").click()
-    page.get_by_text("With the rules of that day").wait_for(timeout=60_000)
+    page.get_by_text("With the rules of that day").first.wait_for(timeout=60_000)
     assert page.get_by_text("The same answer, byte for byte.").is_visible()
     assert "replay" in page.locator("section[aria-labelledby=history]").inner_text()
 
@@ -197,7 +197,7 @@ def test_further_pages_are_accessible_and_fit_a_telephone(served, people, scheme
         page.locator("details.score summary").first.click()
     if name == "replayed":
         page.get_by_role("button", name="Replay the stored facts").click()
-        page.get_by_text("With the rules of that day").wait_for(timeout=60_000)
+        page.get_by_text("With the rules of that day").first.wait_for(timeout=60_000)
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate(
         "([tags, rules]) => axe.run(document, {runOnly: {type: 'tag', values: tags}, rules})"
