@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import NamedTuple
 
+from fhir_adapter.dispensing import supplied_until
 from fhir_adapter.elements import (
     Resource,
     codes,
@@ -188,7 +189,7 @@ def _course(
     bound = (bound or (start is not None and not start.exact)) and not prescription.first
     if first is None and recorded is not None:
         first, bound = latest_day(recorded, today), True
-    last, basis = _end(record, end, prescription.last, taking, lens)
+    last, basis = _end(record, first, end, prescription.last, taking, lens)
     if taking in {"yes", "uncertain"} and last is not None and last < today:
         taking = "no"
     elif taking == "yes" and first is not None and first > today and not proposal.draft:
@@ -207,7 +208,12 @@ def _course(
 
 
 def _end(
-    record: Resource, end: Moment | None, bounds: date | None, taking: Taking, lens: Lens
+    record: Resource,
+    start: date | None,
+    end: Moment | None,
+    bounds: date | None,
+    taking: Taking,
+    lens: Lens,
 ) -> tuple[date | None, str]:
     if end is not None:
         return end.last, "period"
@@ -218,8 +224,12 @@ def _end(
         if changed is not None:
             return changed.last, "status-changed"
         updated = moment(mapping(record.get("meta")).get("lastUpdated"), lens.zone)
-        if updated is not None:
-            return min(updated.last, lens.today), "last-updated"
+        supplied = supplied_until(record, start, lens)
+        # On the day of its last update it had ended already, whatever had been planned
+        known = [(min(updated.last, lens.today), "last-updated")] if updated is not None else []
+        known += [(supplied, "dispensing")] if supplied is not None else []
+        if known:
+            return min(known)
     return None, ""
 
 

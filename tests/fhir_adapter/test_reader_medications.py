@@ -358,3 +358,56 @@ def test_absurd_numbers_are_unknown_not_infinite(reading, statement, text, dosag
     read = reading([statement(text, dosage)])
     assert _only(read).daily is None
     assert _only(read).dose_known is False
+
+
+def _ended_request(**elements):
+    return {
+        "resourceType": "MedicationRequest",
+        "id": "o",
+        "status": "completed",
+        "intent": "order",
+        "medicationCodeableConcept": {"text": "Warfarin 5 mg tablet"},
+        "subject": {"reference": "Patient/p"},
+        "authoredOn": "2026-06-01",
+    } | elements
+
+
+@pytest.mark.parametrize(
+    ("dispensing", "end"),
+    [
+        ({"validityPeriod": {"start": "2026-06-01", "end": "2026-11-15"}}, date(2026, 11, 15)),
+        ({"validityPeriod": {"end": "2027-06-01"}}, date(2026, 11, 22)),
+        ({"expectedSupplyDuration": {"value": 30, "code": "d"}}, date(2026, 6, 30)),
+        (
+            {
+                "expectedSupplyDuration": {"value": 4, "unit": "weeks"},
+                "numberOfRepeatsAllowed": 2,
+            },
+            date(2026, 8, 23),
+        ),
+        ({"expectedSupplyDuration": {"value": -30, "code": "d"}}, None),
+        ({"expectedSupplyDuration": {"value": 1e12, "code": "d"}}, None),
+        ({"expectedSupplyDuration": {"value": 30, "code": "[lb_av]"}}, None),
+        ({"expectedSupplyDuration": "30 days", "numberOfRepeatsAllowed": "many"}, None),
+        ([], None),
+    ],
+)
+def test_an_ended_prescription_reaches_as_far_as_it_was_dispensed(reading, dispensing, end):
+    use = _only(reading([_ended_request(dispenseRequest=dispensing)]))
+    assert (use.end, use.end_basis) == (end, "dispensing" if end else "")
+
+
+def test_an_ended_prescription_never_reaches_beyond_the_day_it_was_recorded_as_ended(reading):
+    plan = {"validityPeriod": {"end": "2026-11-15"}}
+    for status in ("stopped", "completed"):
+        record = _ended_request(
+            status=status, dispenseRequest=plan, meta={"lastUpdated": "2026-07-01T10:00:00Z"}
+        )
+        use = _only(reading([record]))
+        assert (use.end, use.end_basis) == (date(2026, 7, 1), "last-updated")
+
+
+def test_what_was_dispensed_never_ends_an_open_prescription(reading):
+    plan = {"validityPeriod": {"start": "2026-06-01", "end": "2026-07-01"}}
+    use = _only(reading([_ended_request(status="active", dispenseRequest=plan)]))
+    assert (use.taking, use.end) == ("yes", None)
