@@ -31,10 +31,21 @@ class Lens:
             self.withdrawn.add(name_of(resource))
 
     def gap(
-        self, resource: Resource, path: str, code: str, says: str, concerns: tuple[str, ...] = ()
+        self,
+        resource: Resource,
+        path: str,
+        code: str,
+        says: str,
+        concerns: tuple[str, ...] = (),
+        *,
+        odd: bool = True,
     ) -> None:
-        """Record that something of a resource could not be read; ``says`` never repeats its free text."""
+        """Record that something of a resource could not be read; ``says`` never repeats its free text.
+
+        ``odd`` asks the strict models to explain the resource; words that are no fault of FHIR need no such look.
+        """
         self.gaps.append(
             Gap(source=name_of(resource), path=path, code=code, says=says, concerns=concerns)
         )
-        self.odd.append(resource)
+        if odd:
+            self.odd.append(resource)

@@ -50,6 +50,8 @@ _REQUEST_STATUS: Mapping[str, Taking] = {
     "draft": "uncertain",
 }
 _IN_ERROR = "entered-in-error"
+# An antagonist acts at any dose, and clinics often leave it out of the record
+_COUNTED_BY_DOSE = frozenset({"native-vitamin-d", "vitamin-k"})
 _UNCERTAIN_INTENTS = frozenset({"proposal", "option"})
 
 
@@ -123,6 +125,10 @@ def read_medication(
             classes,
         )
     course = _course(record, taking, prescription, statement, proposal, lens)
+    if prescription.unread and course.taking != "no" and _COUNTED_BY_DOSE.intersection(classes):
+        says = f"The daily dose could not be worked out: {prescription.unread}."
+        # No card of its own: beside an antagonist the rules speak at any dose, and totals say "at least"
+        lens.gap(record, "dosage", "dose-not-understood", says, odd=False)
     return [
         _use(record, line, prescription, course, proposal, statement, lens)
         for line in prescription.lines

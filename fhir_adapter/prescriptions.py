@@ -35,7 +35,11 @@ class Line(NamedTuple):
 
 
 class Prescription(NamedTuple):
-    """One product as taken; ``last`` is set only when every dosage element has an end."""
+    """One product as taken.
+
+    ``last`` is set only when every dosage element has an end. ``unread`` says why a dosage that is there gives no
+    daily dose; it is empty where none is recorded, and for doses that have none (once, or as needed).
+    """
 
     product: Product
     lines: tuple[Line, ...] = ()
@@ -47,6 +51,7 @@ class Prescription(NamedTuple):
     doses: int | None = None
     first: date | None = None
     last: date | None = None
+    unread: str = ""
 
 
 def prescription_of(
@@ -84,9 +89,12 @@ def _fresh(record: Resource, medications: Mapping[str, Resource], lens: Lens) ->
     ends = [dose.end for dose in doses if dose.end]
     bounded = [dose.bounded_days for dose in doses if dose.bounded_days]
     planned = [dose.doses for dose in doses if dose.doses]
+    lines = tuple(_line(part, product, doses, route, lens.vocabulary) for part in product.parts)
+    occasional = any(dose.single or dose.as_needed for dose in doses)
+    unread = (line.regimen.problem for line in lines if line.regimen.daily is None)
     return Prescription(
         product,
-        tuple(_line(part, product, doses, route, lens.vocabulary) for part in product.parts),
+        lines,
         tuple(dose.words for dose in doses if dose.words),
         route,
         any(dose.single for dose in doses),
@@ -95,6 +103,7 @@ def _fresh(record: Resource, medications: Mapping[str, Resource], lens: Lens) ->
         max(planned) if planned else None,
         min(starts) if starts else None,
         max(ends) if ends and len(ends) == len(doses) else None,
+        next(unread, "") if doses and not occasional else "",
     )
 
 

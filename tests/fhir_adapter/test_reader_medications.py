@@ -411,3 +411,35 @@ def test_what_was_dispensed_never_ends_an_open_prescription(reading):
     plan = {"validityPeriod": {"start": "2026-06-01", "end": "2026-07-01"}}
     use = _only(reading([_ended_request(status="active", dispenseRequest=plan)]))
     assert (use.taking, use.end) == ("yes", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "dosage", "why"),
+    [
+        ("Vitamin D3 400 IU/drop", "1 mL daily", "the dose is a volume of unknown concentration"),
+        ("Vitamin D3 50,000 IU", "as directed", "how many pieces are taken is not recorded"),
+        ("Vitamin K2 (MK-7) 100 mcg", "1 capsule", "how often it is taken is not recorded"),
+    ],
+)
+def test_a_dose_that_gives_no_daily_amount_is_a_stated_gap_without_its_words(
+    reading, statement, text, dosage, why
+):
+    (gap,) = reading([statement(text, dosage)]).gaps
+    assert (gap.source, gap.path) == ("MedicationStatement/s", "dosage")
+    assert gap.code == "dose-not-understood"
+    assert gap.says == f"The daily dose could not be worked out: {why}."
+    assert gap.concerns == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "dosage", "status"),
+    [
+        ("Vitamin D3 1000 IU", None, "active"),  # nothing recorded: nothing was misread
+        ("Vitamin D3 1000 IU", "as directed", "stopped"),
+        ("Vitamin K1 10 mg injection", "10 mg single dose", "active"),
+        ("Vitamin D3 1000 IU tablet", "1 tablet as needed", "active"),
+        ("Warfarin 5 mg tablet", "as directed", "active"),
+    ],
+)
+def test_a_dose_that_counts_for_nothing_leaves_no_gap(reading, statement, text, dosage, status):
+    assert reading([statement(text, dosage, status=status)]).gaps == ()
