@@ -1,6 +1,7 @@
 """A hospital's own codes, given by a ConceptMap, mean what they stand for: in files, at the hook, and to the sieve."""
 
 import json
+from datetime import datetime
 
 import pytest
 from fastapi.testclient import TestClient
@@ -102,7 +103,9 @@ def test_local_codes_mean_what_they_stand_for(tmp_path, written, sieve):
 def test_the_hook_understands_them_too_and_asks_for_them(written):
     from service.settings import Settings
 
-    running = create_app(Settings(dev=True, code_maps=(written,)))
+    running = create_app(
+        Settings(dev=True, code_maps=(written,)), clock=lambda: datetime.fromisoformat(AS_OF)
+    )
     with TestClient(running, base_url="http://127.0.0.1:8080") as client:
         answer = client.post(
             "/cds-services/vitamin-dk-patient-view", json=hook_call(somebody(), [])
