@@ -70,6 +70,11 @@ class Wording:
             words.append(self.field(bound, field) if field else self.subject(bound))
         return "".join(words)
 
+    def sentence(self, template: str, bindings: Mapping[str, Fact | Finding]) -> str:
+        """As `fill`, with a capital letter at its head, since names of substances are written small."""
+        words = self.fill(template, bindings)
+        return words[:1].upper() + words[1:]
+
     def say_finding(self, finding: Finding) -> str:
         """The sentence of a finding, with its values."""
         words: list[str] = []

@@ -78,7 +78,7 @@ def test_the_limit_of_that_day_decides(engine) -> None:
 def test_an_unknown_dose_satisfies_no_comparison(engine) -> None:
     assessment = assess(engine, facts(taking(None)))
     assert names(assessment) == [("tiny-any", "info")]
-    assert assessment.recommendations[0].summary == "thing at dose not recorded."
+    assert assessment.recommendations[0].summary == "Thing at dose not recorded."
     assert assessment.recommendations[0].missing == ("the dose",)
 
 
@@ -107,7 +107,7 @@ def test_actions_carry_the_numbers_in_force(engine) -> None:
 
 def test_a_recommendation_shows_its_arithmetic_and_sources(engine) -> None:
     one = assess(engine, facts(taking(1234.5))).recommendations[0]
-    assert one.summary == "thing at 1,234.5 mcg a day."
+    assert one.summary == "Thing at 1,234.5 mcg a day."
     assert one.source == ("MedicationStatement/1",)
     assert [(used.name, used.value, used.basis) for used in one.parameters] == [
         ("tiny.limit", 10, "project-policy")
