@@ -16,11 +16,16 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from service.batch.under_review import forget_patient, patient_under_review
+from service.batch.under_review import (
+    forget_patient,
+    note_of_this_process,
+    patient_under_review,
+)
 from service.batch.values import Interrupted
 from service.batch.workshop import Workshop
 
 Step = Literal["scan", "review"]
+Way = Literal["fork", "spawn"]
 
 _KILLED: Final = (
     "A worker process was killed (often: out of memory), and another one too. "
@@ -34,12 +39,15 @@ class Crew:
     """Does tasks and shards in ``workers`` processes, or in this one when there are none; leave it with ``with``.
 
     Where that is safe, workers begin as copies of this process, with all knowledge open already. Whatever was
-    under way when one of them died is done again, piece by piece, by a worker that works alone.
+    under way when one of them died is done again, piece by piece, by a worker that works alone. With ``anew`` no
+    worker is a copy: for a process that holds connections which none but itself may hold.
     """
 
-    def __init__(self, folder: Path, workers: int) -> None:
+    def __init__(self, folder: Path, workers: int, *, anew: bool = False) -> None:
         self._folder = folder
         self._workers = workers
+        self._anew = anew
+        self._note = note_of_this_process(folder)
         self._pool: ProcessPoolExecutor | None = None
         self._under_way: dict[Future[Any], int] = {}
         if workers:
@@ -100,12 +108,12 @@ class Crew:
         deaths: Counter[str | None] = Counter()
         aside: list[str] = []
         while True:
-            forget_patient(self._folder)
+            forget_patient(self._note)
             try:
-                return self._submit(_review_without, shard, aside).result()
+                return self._submit(_review_without, shard, aside, self._note).result()
             except BrokenProcessPool:
                 self._begin_anew(1)
-            patient = patient_under_review(self._folder)
+            patient = patient_under_review(self._note)
             deaths[patient] += 1
             if patient is not None and not self._survives(shard, patient):
                 deaths[patient] += 1
@@ -133,7 +141,7 @@ class Crew:
         """New workers instead of those there are."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
-        way: Literal["fork", "spawn"] = "fork" if _alone() else "spawn"
+        way: Way = "fork" if _alone() and not self._anew else "spawn"
         if way == "fork" and not _tools:
             _open(self._folder).warm_up()
         self._pool = ProcessPoolExecutor(
@@ -154,8 +162,12 @@ class Crew:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close(at_once=kind is not None)
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Let all workers go, after what they have in hand unless ``at_once``."""
         if self._pool is not None:
-            if kind is not None:
+            if at_once:
                 for process in list((self._pool._processes or {}).values()):  # noqa: SLF001 - no public way to stop at once
                     process.terminate()
             self._pool.shutdown(wait=True, cancel_futures=True)
@@ -214,9 +226,9 @@ def _do(step: Step, number: int) -> Any:
         return tools.scan(number) if step == "scan" else tools.review(number)
 
 
-def _review_without(shard: int, aside: Sequence[str]) -> Any:
+def _review_without(shard: int, aside: Sequence[str], note: Path) -> Any:
     with _memory():
-        return _tools[0].review(shard, watched=True, aside=frozenset(aside))
+        return _tools[0].review(shard, note=note, aside=frozenset(aside))
 
 
 def _try_patient(shard: int, patient: str) -> None:

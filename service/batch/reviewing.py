@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
-from itertools import groupby
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -67,13 +66,11 @@ class Reviewer:
         self.tell: Callable[[str], None] | None = None
         self.aside: frozenset[str] = frozenset()
 
-    def review_shard(self, records: Iterable[Record], report: ShardReport) -> Iterator[bytes]:
-        """One JSON line for each patient about whom anything is to be said, in order of their ids."""
-        patients: defaultdict[str, list[Record]] = defaultdict(list)
-        for record in records:
-            patients[record.key].append(record)
-        for key in sorted(patients):
-            own = patients.pop(key)
+    def review_all(
+        self, patients: Iterable[tuple[str, list[Record]]], report: ShardReport
+    ) -> Iterator[bytes]:
+        """One JSON line for each patient about whom anything is to be said, in the order given."""
+        for key, own in patients:
             if key in self.aside:
                 self._set_aside(key, own, report)
                 continue
@@ -90,13 +87,6 @@ class Reviewer:
         _Gathered(self._names, report, key).reject(first, CRASHED, _SET_ASIDE)
         if self.notebook is not None:
             self.notebook.take_failure(key, CRASHED)
-
-    def review_sorted(self, records: Iterable[Record], report: ShardReport) -> Iterator[bytes]:
-        """The same for records that come sorted by patient: only one patient is held at a time."""
-        for key, own in groupby(records, key=lambda one: one.key):
-            line = self.review_patient(key, list(own), report)
-            if line is not None:
-                yield line
 
     def review_patient(self, key: str, records: list[Record], report: ShardReport) -> bytes | None:
         """The answer about one patient as a JSON line; None when nothing is to be said.

@@ -26,6 +26,7 @@ from service.batch.medications import read_shelf
 from service.batch.outputs import answers_in, write_outputs
 from service.batch.progress import Progress
 from service.batch.shards import ShardReader
+from service.batch.spark_parts import HITS, forget_parts
 from service.batch.summary import summary_page
 from service.batch.values import Interrupted, Options, OutputRefused, ScanReport, ShardReport, Task
 from service.batch.workshop import (
@@ -144,6 +145,8 @@ class Run:
         return plan
 
     def _scan(self, plan: Blueprint, crew: Crew) -> list[ScanReport]:
+        if (self.work / HITS).exists():  # it was begun on Spark
+            forget_parts(self.work)
         done: dict[int, ScanReport] = {}
         for task in plan.tasks:
             path = scanned_file(self.work, task.number)

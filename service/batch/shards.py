@@ -10,7 +10,7 @@ import os
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -127,6 +127,15 @@ class ShardReader:
             for offset, length in own:
                 file.seek(offset)
                 yield from _unpack(file.read(length))
+
+
+def by_patient(records: Iterable[Record]) -> Iterator[tuple[str, list[Record]]]:
+    """Each patient with all records, in order of the ids."""
+    patients: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        patients[record.key].append(record)
+    for key in sorted(patients):
+        yield key, patients.pop(key)
 
 
 def _unpack(data: bytes) -> Iterator[Record]:

@@ -11,9 +11,10 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -22,9 +23,10 @@ from service.batch import workshop
 from service.batch.crew import Crew
 from service.batch.progress import Progress
 from service.batch.run import Run
-from service.batch.shards import Form, Record
-from service.batch.values import Options, ScanReport, ShardReport, Task
-from service.batch.workshop import Blueprint, Workshop, reviewed_file, write_whole
+from service.batch.shards import Record
+from service.batch.spark_parts import BATCH_ROWS, HITS, forget_parts, parts_of
+from service.batch.values import Interrupted, Options, ScanReport, ShardReport, Task
+from service.batch.workshop import Blueprint, Workshop, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
 _HITS: Final = "key string, form int, file int, offset long, line int, raw binary"
 _REPORT: Final = "number int, report binary"
-_BATCH_ROWS: Final = 2_000
 
 
 def review_on_spark(
@@ -74,7 +75,7 @@ def session(master: str) -> Any:
         SparkSession.builder.master(master)
         .appName("dekacard review")
         .config("spark.ui.enabled", "false")
-        .config("spark.sql.execution.arrow.maxRecordsPerBatch", str(_BATCH_ROWS))
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", str(BATCH_ROWS))
         .config("spark.sql.adaptive.enabled", "false")
         .getOrCreate()
     )
@@ -106,6 +107,7 @@ class SparkRun(Run):
     def _scan(self, plan: Blueprint, _crew: Crew) -> list[ScanReport]:
         """Hits go to Parquet in the working folder, sorted into as many parts as there are shards."""
         folder = str(self.work.resolve())
+        forget_parts(self.work)
         tasks = self._spark.createDataFrame(
             [(task.number,) for task in plan.tasks], "number int"
         ).repartition(max(1, len(plan.tasks)), "number")
@@ -114,7 +116,8 @@ class SparkRun(Run):
         parts = hits.repartition(plan.shards, "key").sortWithinPartitions(
             "key", "file", "offset", "line"
         )
-        parts.write.mode("overwrite").parquet(f"{folder}/hits")
+        with _giving_up():
+            parts.write.mode("overwrite").parquet(f"{folder}/{HITS}")
         reports = [
             msgspec.msgpack.decode(
                 (self.work / f"scan-{task.number:06}").read_bytes(), type=ScanReport
@@ -125,20 +128,36 @@ class SparkRun(Run):
         return reports
 
     def _review(self, plan: Blueprint, _crew: Crew) -> list[ShardReport]:
-        folder = str(self.work.resolve())
+        plan.shards = len(parts_of(self.work))
         self.progress.begin("reviewing", plan.shards, "shards")
-        files = sorted(str(path) for path in (self.work / "hits").glob("*.parquet"))
-        rows = [(number, path) for number, path in enumerate(files)]
-        parts = self._spark.createDataFrame(rows, "number int, path string").repartition(
-            max(1, len(rows)), "number"
-        )
-        found = parts.mapInArrow(_reviewing(folder), _REPORT).collect()
+        parts = self._spark.createDataFrame(
+            [(number,) for number in range(plan.shards)], "number int"
+        ).repartition(max(1, plan.shards), "number")
+        with _giving_up():
+            found = parts.mapInArrow(_reviewing(str(self.work.resolve())), _REPORT).collect()
         self.progress.end()
-        plan.shards = len(files)
         return [
             msgspec.msgpack.decode(bytes(row.report), type=ShardReport)
             for row in sorted(found, key=lambda row: int(row.number))
         ]
+
+
+@contextmanager
+def _giving_up() -> Iterator[None]:
+    """A job that Spark gave up ends the run as any interruption does.
+
+    Raises:
+        Interrupted: the job failed as often as Spark tries.
+    """
+    from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (Py4JError, PySparkException) as error:
+        raise Interrupted(
+            "Spark gave the job up; its own log says why. Go on with --resume."
+        ) from error
 
 
 def _scanning(folder: str) -> Any:
@@ -180,7 +199,7 @@ def _in_batches(records: Iterable[Record]) -> Iterator[list[Record]]:
     rows: list[Record] = []
     for record in records:
         rows.append(record)
-        if len(rows) == _BATCH_ROWS:
+        if len(rows) == BATCH_ROWS:
             yield rows
             rows = []
     if rows:
@@ -191,15 +210,9 @@ def _reviewing(folder: str) -> Any:
     def review(batches: Iterable[Any]) -> Iterator[Any]:
         import pyarrow as pa
 
-        tools = _tools(folder)
+        crew = _crew(folder)
         for batch in batches:
-            numbers, paths = batch.column(0).to_pylist(), batch.column(1).to_pylist()
-            for number, path in zip(numbers, paths, strict=True):
-                report = ShardReport()
-                place = reviewed_file(Path(folder), number)
-                with tools.noting(number):
-                    lines = tools.reviewer.review_sorted(_records_in(path), report)
-                    write_whole(place, b"".join(lines))
+            for number, report in crew.do("review", batch.column(0).to_pylist()):
                 yield pa.RecordBatch.from_arrays(
                     [
                         pa.array([number], pa.int32()),
@@ -211,26 +224,29 @@ def _reviewing(folder: str) -> Any:
     return review
 
 
-def _records_in(path: str) -> Iterator[Record]:
-    """Records of one part, row group by row group, so that a patient with very many does not matter."""
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=_BATCH_ROWS):
-        columns = [column.to_pylist() for column in batch.columns]
-        for key, form, file, offset, line, raw in zip(*columns, strict=True):
-            yield Record(key, Form(form), file, offset, line, raw)
-
-
-_kept: dict[str, Workshop] = {}
+_Kept = TypeVar("_Kept", Workshop, Crew)
+_kept: dict[str, Workshop | Crew] = {}
 
 
 def _tools(folder: str) -> Workshop:
     """One workshop for each Python worker and run; Spark keeps its Python workers."""
-    plan = (Path(folder) / "plan.json").read_bytes()
-    name = hashlib.sha256(plan).hexdigest() + str((Path(folder) / "delivery.json").exists())
+    return _keep(f"scan {_run_in(folder)}", lambda: workshop.Workshop(Path(folder)))
+
+
+def _crew(folder: str) -> Crew:
+    """One process beside each Python worker, so that a crash of the engine ends it and not a task of Spark."""
+    return _keep(f"review {_run_in(folder)}", lambda: Crew(Path(folder), 1, anew=True))
+
+
+def _run_in(folder: str) -> str:
+    return hashlib.sha256((Path(folder) / "plan.json").read_bytes()).hexdigest()
+
+
+def _keep(name: str, make: Callable[[], _Kept]) -> _Kept:
+    """What was made for this run and step; what was kept for another one is given back."""
     if name not in _kept:
         for known in _kept.values():
             known.close()
         _kept.clear()
-        _kept[name] = workshop.Workshop(Path(folder))
-    return _kept[name]
+        _kept[name] = make()
+    return cast("_Kept", _kept[name])

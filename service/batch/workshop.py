@@ -21,7 +21,8 @@ from service.batch.medications import Shelf
 from service.batch.notes import Watched, notebook
 from service.batch.reviewing import Reviewer
 from service.batch.scanning import Scanner
-from service.batch.shards import Record, ShardReader, ShardWriter
+from service.batch.shards import Record, ShardReader, ShardWriter, by_patient
+from service.batch.spark_parts import REPORTED, parts_of, patients_in_part
 from service.batch.under_review import telling
 from service.batch.values import Options, ScanReport, ShardReport, Task
 from service.review import Case, review
@@ -100,17 +101,18 @@ class Workshop:
         return report
 
     def review(
-        self, shard: int, *, watched: bool = False, aside: frozenset[str] = frozenset()
+        self, shard: int, *, note: Path | None = None, aside: frozenset[str] = frozenset()
     ) -> ShardReport:
         """Review the patients of one shard into its two files; the report is renamed last.
 
-        With ``watched`` a note on disk tells who is under review; those in ``aside`` are rejects.
+        The file ``note``, if given, tells who is under review; those in ``aside`` are rejects.
         """
         report = ShardReport()
         place = reviewed_file(self.folder, shard)
         beside = place.with_suffix(f".{os.getpid()}.part")
-        with beside.open("wb") as file, self.noting(shard), self._watching(watched, aside):
-            file.writelines(self.reviewer.review_shard(self._records(shard), report))
+        with beside.open("wb") as file, self._noting(shard), self._watching(note, aside):
+            patients = self._patients(shard)
+            file.writelines(self.reviewer.review_all(patients, report))
             file.flush()
             os.fsync(file.fileno())
         beside.replace(place)
@@ -119,21 +121,22 @@ class Workshop:
 
     def try_patient(self, shard: int, patient: str) -> None:
         """Review one patient of a shard and keep nothing of it."""
-        own = [record for record in self._records(shard) if record.key == patient]
-        self.reviewer.review_patient(patient, own, ShardReport())
+        for key, own in self._patients(shard):
+            if key == patient:
+                self.reviewer.review_patient(key, own, ShardReport())
 
     @contextmanager
-    def _watching(self, watched: bool, aside: frozenset[str]) -> Iterator[None]:
-        if not watched:
+    def _watching(self, note: Path | None, aside: frozenset[str]) -> Iterator[None]:
+        if note is None:
             yield
             return
-        with telling(self.folder) as self.reviewer.tell:
+        with telling(note) as self.reviewer.tell:
             self.reviewer.aside = aside
             yield
         self.reviewer.tell, self.reviewer.aside = None, frozenset()
 
     @contextmanager
-    def noting(self, shard: int) -> Iterator[None]:
+    def _noting(self, shard: int) -> Iterator[None]:
         """While a shard is reviewed, what the record needs of it is written down beside it, where asked for."""
         if not self._options.noted:
             yield
@@ -143,9 +146,19 @@ class Workshop:
             yield
         self.reviewer.notebook = None
 
-    def _records(self, shard: int) -> Iterator[Record]:
-        for task in self.blueprint.tasks:
-            yield from self._reader(task.number).records(shard)
+    def _patients(self, shard: int) -> Iterator[tuple[str, list[Record]]]:
+        """The records of a shard by patient, in order of their ids; from Spark they come so."""
+        if self._parts:
+            return patients_in_part(self._parts[shard])
+        return by_patient(
+            record
+            for task in self.blueprint.tasks
+            for record in self._reader(task.number).records(shard)
+        )
+
+    @cached_property
+    def _parts(self) -> list[Path]:
+        return parts_of(self.folder)
 
     def _reader(self, number: int) -> ShardReader:
         """What one task found; kept open for the next shard unless there are very many of both."""
@@ -219,7 +232,7 @@ def noted_file(folder: Path, shard: int) -> Path:
 
 def report_file(folder: Path, shard: int) -> Path:
     """What came of one shard; it is there only if the answers are."""
-    return folder / f"report-{shard:04}"
+    return folder / f"{REPORTED}{shard:04}"
 
 
 def write_whole(path: Path, data: bytes) -> None:
