@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 _LOINC = "http://loinc.org"
 _UCUM = "http://unitsofmeasure.org"
@@ -19,6 +20,25 @@ def small() -> bytes:
 def large() -> bytes:
     """The same patient with a long history: 121 resources, about 89 kB."""
     return of_size(121)
+
+
+def new_patients(resources: int, count: int) -> list[bytes]:
+    """So many charts of that size, no two alike: other names of patient and records, other moments, other values.
+
+    What a service remembers of one patient helps with none of the others; products and codes are the same, as they
+    are in any hospital.
+    """
+    return [_told_apart(of_size(resources), patient) for patient in range(count)]
+
+
+def _told_apart(body: bytes, patient: int) -> bytes:
+    """The chart under names of its own, drawn at other minutes, with results that differ in the last digit."""
+    minute, second = divmod(patient * 7 % 3_600, 60)
+    text = body.decode().replace(_PATIENT, f"bench-{patient + 2}")
+    text = re.sub(r'"id": "((?:mr|st|co|inr|vd|ca|cr)-\d+)"', rf'"id": "\1-{patient}"', text)
+    text = re.sub(r"/((?:mr|st|co|inr|vd|ca|cr)-\d+)\"", rf'/\1-{patient}"', text)
+    text = re.sub(r"T(\d\d):\d\d:\d\dZ", rf"T\1:{minute:02d}:{second:02d}Z", text)
+    return re.sub(r'("value": \d+\.\d)', rf"\g<1>{patient % 100:02d}", text).encode()
 
 
 def of_size(resources: int) -> bytes:

@@ -1,7 +1,8 @@
 """What a hook call costs, against a FastAPI echo of the same body in the same run.
 
 CPU: both applications are called in process through ASGI, in turns, and the medians of their rounds compared;
-all rules, the trace and the cards are included. Latency: eight connections to one server process each, over
+all rules, the trace and the cards are included. Every call is for a patient never seen before, so that nothing
+remembered of a patient can help; calls for one patient again and again stand beside it. Latency: eight connections to one server process each, over
 loopback. The strict JSON reader is measured against plain orjson on the same bodies.
 
     python -m benchmarks.hook [--quick]
@@ -76,9 +77,15 @@ def measure(*, quick: bool = False) -> dict[str, Any]:
     rows: dict[str, Any] = {"ratios": {}, "targets": TARGETS, "scale": {}}
     for engine in ("durable", "compiled"):
         cpu = asyncio.run(_cpu(engine, rounds))
-        for size, (own, echo) in cpu.items():
-            rows["ratios"][f"{size}, {engine}: CPU of a call / echo"] = round(own / echo, 2)
-            rows["scale"][f"{size}, {engine}: call, ms"] = round(own * 1000, 3)
+        for size, (new, same, echo) in cpu.items():
+            rows["ratios"][f"{size}, {engine}: CPU of a call / echo"] = round(new / echo, 2)
+            rows["ratios"][f"{size}, {engine}: CPU of a call for the same patient / echo"] = round(
+                same / echo, 2
+            )
+            rows["scale"][f"{size}, {engine}: call, ms"] = round(new * 1000, 3)
+            rows["scale"][f"{size}, {engine}: call for the same patient, ms"] = round(
+                same * 1000, 3
+            )
             rows["scale"][f"{size}: echo, ms"] = round(echo * 1000, 3)
     for size, (bare, recorded) in asyncio.run(_recording(rounds)).items():
         rows["ratios"][f"{size}, durable: CPU with the record on (SQLite) / without"] = round(
@@ -95,20 +102,29 @@ def measure(*, quick: bool = False) -> dict[str, Any]:
     return rows
 
 
-async def _cpu(engine: str, rounds: int) -> dict[str, tuple[float, float]]:
+async def _cpu(engine: str, rounds: int) -> dict[str, tuple[float, float, float]]:
+    """A call for a patient never seen before, one for the same patient again, and echo, each in seconds."""
     own, echo = own_app(engine), echo_app()
-    found: dict[str, tuple[float, float]] = {}
-    for size, body, calls in (("small", bodies.small(), 200), ("large", bodies.large(), 50)):
-        await call(own, body)
-        times: dict[str, list[float]] = {"own": [], "echo": []}
+    found: dict[str, tuple[float, float, float]] = {}
+    for size, resources, calls in (("small", 11, 200), ("large", 121, 50)):
+        new = bodies.new_patients(resources, calls * rounds + 1)
+        same = [bodies.of_size(resources)] * calls
+        await call(own, new.pop())
+        times: dict[str, list[float]] = {"new": [], "same": [], "echo": []}
         for _ in range(rounds):
-            for name, app in (("echo", echo), ("own", own)):
-                begun = time.process_time()
-                for _ in range(calls):
-                    await call(app, body)
-                times[name].append((time.process_time() - begun) / calls)
-        found[size] = (statistics.median(times["own"]), statistics.median(times["echo"]))
+            turn, new = new[:calls], new[calls:]
+            times["echo"].append(await _seconds_a_call(echo, turn))
+            times["new"].append(await _seconds_a_call(own, turn))
+            times["same"].append(await _seconds_a_call(own, same))
+        found[size] = tuple(statistics.median(taken) for taken in times.values())  # type: ignore[assignment]
     return found
+
+
+async def _seconds_a_call(app: Asgi, sent: list[bytes]) -> float:
+    begun = time.process_time()
+    for body in sent:
+        await call(app, body)
+    return (time.process_time() - begun) / len(sent)
 
 
 async def _recording(rounds: int) -> dict[str, tuple[float, float]]:
