@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 Resource = dict[str, Any]
+Version = tuple[str, str]
 
 
 def items(value: Any) -> list[Any]:
@@ -113,3 +115,24 @@ def name_of(resource: Resource) -> str:
 def notes_of(resource: Resource) -> list[str]:
     """Texts of the notes."""
     return [text(note.get("text")) for note in mappings(resource.get("note")) if note.get("text")]
+
+
+def version_of(resource: Resource) -> Version:
+    """When a resource was last updated (ISO 8601 in UTC) and its version; of two versions the greater is the later.
+
+    What is not stated or not readable is empty, and earlier than anything else (FHIR R4 Resource.meta).
+    """
+    meta = mapping(resource.get("meta"))
+    number = text(meta.get("versionId"))
+    return _in_utc(text(meta.get("lastUpdated"))), number.zfill(
+        20
+    ) if number.isdecimal() else number
+
+
+def _in_utc(spelt: str) -> str:
+    try:
+        found = datetime.fromisoformat(spelt)
+        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        return found.astimezone(UTC).isoformat(timespec="microseconds")
+    except (ValueError, OverflowError):
+        return ""

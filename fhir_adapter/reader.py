@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from fhir_adapter.elements import Resource, name_of, text
+from fhir_adapter.elements import Resource, name_of, text, version_of
 from fhir_adapter.lens import Lens
 from fhir_adapter.medications import REQUESTS, STATEMENTS, Proposal, read_medication
 from fhir_adapter.moments import moment
@@ -192,10 +192,8 @@ def _newer(one: Resource, two: Resource) -> Resource:
 
 
 def _version(resource: Resource) -> tuple[str, str, str]:
-    meta = resource.get("meta")
-    meta = meta if isinstance(meta, dict) else {}
     plain = json.dumps(resource, sort_keys=True, default=str)
-    return text(meta.get("lastUpdated")), text(meta.get("versionId")), plain
+    return (*version_of(resource), plain)
 
 
 def _only_patient(patients: Mapping[str, Resource], everything: list[Resource]) -> str | None:

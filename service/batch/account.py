@@ -72,6 +72,7 @@ class Account:
                 "listed": len(inputs.deletions.listed),
                 "applied": sum(report.deleted for report in shards),
             },
+            "outdated": sum(report.outdated for report in shards),
             "distributions": {
                 name: dict(sorted(counts.items(), key=lambda one: int(one[0])))
                 for name, counts in sorted(measures.items())

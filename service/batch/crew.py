@@ -24,7 +24,7 @@ from service.batch.under_review import (
 from service.batch.values import Interrupted
 from service.batch.workshop import Workshop
 
-Step = Literal["scan", "review"]
+Step = Literal["scan", "compare", "review"]
 Way = Literal["fork", "spawn"]
 
 _KILLED: Final = (
@@ -223,7 +223,12 @@ def _memory() -> Iterator[None]:
 def _do(step: Step, number: int) -> Any:
     tools = _tools[0]
     with _memory():
-        return tools.scan(number) if step == "scan" else tools.review(number)
+        steps: dict[Step, Callable[[int], Any]] = {
+            "scan": tools.scan,
+            "compare": tools.compare,
+            "review": tools.review,
+        }
+        return steps[step](number)
 
 
 def _review_without(shard: int, aside: Sequence[str], note: Path) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from fhir_adapter.elements import Resource, items, mapping, mappings, reference_of, text
+from fhir_adapter.elements import Resource, items, mappings, reference_of, text, version_of
 from fhir_adapter.ndjson import Unreadable, chunks_of
 from service.batch.deletions import Deletions
 from service.batch.inputs import MIXED, Source
@@ -57,8 +57,7 @@ class _View(dict[str, Resource]):
 
 
 def _version(resource: Resource, raw: bytes) -> tuple[str, str, bytes]:
-    meta = mapping(resource.get("meta"))
-    return text(meta.get("lastUpdated")), text(meta.get("versionId")), raw
+    return (*version_of(resource), raw)
 
 
 def read_shelf(sources: Iterable[Source], deletions: Deletions) -> Shelf:

@@ -23,6 +23,7 @@ from service.batch.medications import medications_for
 from service.batch.notes import Notebook
 from service.batch.shards import Form, Record
 from service.batch.values import CRASHED, Options, Reject, ShardReport
+from service.batch.versions import Outdated, is_outdated
 from service.documents import NOT_IN_DOCUMENT, TYPES_OF_SOURCE
 from service.front_door import read_json
 from service.review import Case, Review, review
@@ -63,6 +64,7 @@ class Reviewer:
         self._by_day: set[Traits] = set()
         self.notebook: Notebook | None = None
         self.deletions = Deletions()
+        self.outdated: Outdated = {}
         self.tell: Callable[[str], None] | None = None
         self.aside: frozenset[str] = frozenset()
 
@@ -131,7 +133,7 @@ class Reviewer:
     ) -> tuple[bytes | None, Review | None]:
         records.sort(key=_place)
         report.patients += 1
-        gathered = _Gathered(self._names, report, key)
+        gathered = _Gathered(self._names, report, key, self.outdated)
         for record in records:
             gathered.take(record)
         unread = gathered.unread(self._exported)
@@ -204,8 +206,11 @@ def _of_this_age(traits: Traits, today: date) -> Traits | None:
 class _Gathered:
     """The resources of one patient as they come out of the records."""
 
-    def __init__(self, names: Sequence[str], report: ShardReport, key: str) -> None:
+    def __init__(
+        self, names: Sequence[str], report: ShardReport, key: str, outdated: Outdated | None = None
+    ) -> None:
         self._names, self._report, self._key = names, report, key
+        self._outdated = outdated or {}
         self.resources: list[Resource] = []
         self._lines = False
         self._types: set[str] = set()
@@ -227,7 +232,10 @@ class _Gathered:
             return
         if record.form is Form.LINE:
             self._lines = True
-            self.resources.append(value)
+            if is_outdated(value, self._outdated):
+                self._report.outdated += 1
+            else:
+                self.resources.append(value)
         elif record.form is Form.SUPPLY:
             self._types.update(value["types"])
             self.resources += value["resources"]

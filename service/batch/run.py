@@ -29,13 +29,16 @@ from service.batch.shards import ShardReader
 from service.batch.spark_parts import HITS, forget_parts
 from service.batch.summary import summary_page
 from service.batch.values import Interrupted, Options, OutputRefused, ScanReport, ShardReport, Task
+from service.batch.versions import read_seen, read_versions
 from service.batch.workshop import (
     Blueprint,
     Delivery,
+    compared_file,
     report_file,
     reviewed_file,
     rulebook_of,
     scanned_file,
+    seen_file,
     write_whole,
 )
 from service.documents import TYPES_OF_SOURCE
@@ -88,6 +91,7 @@ class Run:
                 self._handover.prepare(self.work)
             with self._crew() as crew:
                 scans = self._scan(plan, crew)
+                self._find_outdated(plan, crew)
                 _refuse_changed(inputs.sources)
                 delivery = self._deliver(inputs, scans)
                 shards = self._review(plan, crew)
@@ -162,6 +166,31 @@ class Run:
             self.progress.step(_weight(plan.tasks[number]))
         self.progress.end()
         return [done[task.number] for task in plan.tasks]
+
+    def _find_outdated(self, plan: Blueprint, crew: Crew) -> None:
+        """Which kept records stand somewhere in a later version; whoever reviews leaves these out."""
+        if (self.work / workshop.OUTDATED).exists():
+            return
+        seen = read_seen(seen_file(self.work, task.number) for task in plan.tasks)
+        outdated = seen.moved()
+        if seen.kept:
+            versions = {name: one.version for name, one in seen.kept.items()}
+            write_whole(self.work / workshop.KEPT, msgspec.msgpack.encode(versions))
+            self._compare(plan, crew)
+            for task in plan.tasks:
+                found = read_versions(compared_file(self.work, task.number))
+                for name, version in found.items():
+                    outdated[name] = max(version, outdated.get(name, version))
+        write_whole(self.work / workshop.OUTDATED, msgspec.msgpack.encode(outdated))
+
+    def _compare(self, plan: Blueprint, crew: Crew) -> None:
+        numbers = [task.number for task in plan.tasks]
+        todo = [one for one in numbers if not compared_file(self.work, one).exists()]
+        self.progress.begin("comparing versions", len(numbers), "tasks")
+        self.progress.skip(len(numbers) - len(todo))
+        for _ in crew.do("compare", todo):
+            self.progress.step(1)
+        self.progress.end()
 
     def _deliver(self, inputs: Inputs, scans: list[ScanReport]) -> Delivery:
         """Which sources nobody delivered: with lines of resources, a type without a file was not fetched."""

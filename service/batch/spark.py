@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from service.batch.storing import Handover
 
 _HITS: Final = "key string, form int, file int, offset long, line int, raw binary"
+_DONE: Final = "number int"
 _REPORT: Final = "number int, report binary"
 
 
@@ -108,9 +109,7 @@ class SparkRun(Run):
         """Hits go to Parquet in the working folder, sorted into as many parts as there are shards."""
         folder = str(self.work.resolve())
         forget_parts(self.work)
-        tasks = self._spark.createDataFrame(
-            [(task.number,) for task in plan.tasks], "number int"
-        ).repartition(max(1, len(plan.tasks)), "number")
+        tasks = self._tasks(plan)
         self.progress.begin("scanning", len(plan.tasks), "tasks")
         hits = tasks.mapInArrow(_scanning(folder), _HITS)
         parts = hits.repartition(plan.shards, "key").sortWithinPartitions(
@@ -126,6 +125,18 @@ class SparkRun(Run):
         ]
         self.progress.end()
         return reports
+
+    def _compare(self, plan: Blueprint, _crew: Crew) -> None:
+        self.progress.begin("comparing versions", len(plan.tasks), "tasks")
+        with _giving_up():
+            self._tasks(plan).mapInArrow(_comparing(str(self.work.resolve())), _DONE).collect()
+        self.progress.end()
+
+    def _tasks(self, plan: Blueprint) -> Any:
+        rows = [(task.number,) for task in plan.tasks]
+        return self._spark.createDataFrame(rows, "number int").repartition(
+            max(1, len(rows)), "number"
+        )
 
     def _review(self, plan: Blueprint, _crew: Crew) -> list[ShardReport]:
         plan.shards = len(parts_of(self.work))
@@ -183,16 +194,30 @@ def _scanning(folder: str) -> Any:
     return scan
 
 
+def _comparing(folder: str) -> Any:
+    def compare(batches: Iterable[Any]) -> Iterator[Any]:
+        tools = _tools(folder)
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                tools.compare(number)
+            yield batch
+
+    return compare
+
+
 def _types(pa: Any) -> list[Any]:
     return [pa.string(), pa.int32(), pa.int32(), pa.int64(), pa.int32(), pa.binary()]
 
 
 def _hits(tools: Workshop, task: Task, report: ScanReport) -> Iterator[Record]:
     found: list[Record] = []
-    for stretch in task.stretches:
-        tools.scanner.scan(stretch, found.append, report)
-        yield from found
-        found.clear()
+    with tools.seeing(task.number) as seen:
+        for stretch in task.stretches:
+            tools.scanner.scan(stretch, found.append, report)
+            for record in found:
+                seen.note(record)
+                yield record
+            found.clear()
 
 
 def _in_batches(records: Iterable[Record]) -> Iterator[list[Record]]:
@@ -239,7 +264,7 @@ def _crew(folder: str) -> Crew:
 
 
 def _run_in(folder: str) -> str:
-    return hashlib.sha256((Path(folder) / "plan.json").read_bytes()).hexdigest()
+    return folder + hashlib.sha256((Path(folder) / "plan.json").read_bytes()).hexdigest()
 
 
 def _keep(name: str, make: Callable[[], _Kept]) -> _Kept:

@@ -111,6 +111,7 @@ class ShardReport(msgspec.Struct, kw_only=True):
     gaps: dict[str, int] = {}
     failures: int = 0
     deleted: int = 0
+    outdated: int = 0
     measures: dict[str, dict[str, int]] = {}
 
     def add(self, other: ShardReport) -> None:
@@ -119,6 +120,8 @@ class ShardReport(msgspec.Struct, kw_only=True):
         self.reviewed += other.reviewed
         self.silent += other.silent
         self.failures += other.failures
+        self.deleted += other.deleted
+        self.outdated += other.outdated
         self.deleted += other.deleted
         self.rejects = [*self.rejects, *other.rejects]
         _add(self.firings, other.firings)

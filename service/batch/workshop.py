@@ -25,11 +25,14 @@ from service.batch.shards import Record, ShardReader, ShardWriter, by_patient
 from service.batch.spark_parts import REPORTED, parts_of, patients_in_part
 from service.batch.under_review import telling
 from service.batch.values import Options, ScanReport, ShardReport, Task
+from service.batch.versions import LaterVersions, Outdated, Seen, read_versions
 from service.review import Case, review
 from service.site_knowledge import read_code_maps
 
 WATCHED: Final = "watched"
 DELETIONS: Final = "deletions.json"
+KEPT: Final = "kept"
+OUTDATED: Final = "outdated"
 _MOST_BLOCKS_KEPT: Final = 1_000_000
 
 
@@ -87,6 +90,7 @@ class Workshop:
             delivery.exported,
             delivery.unread,
         )
+        made.outdated = read_versions(self.folder / OUTDATED)
         made.deletions = msgspec.json.decode((self.folder / DELETIONS).read_bytes(), type=Deletions)
         _settle()
         return made
@@ -95,10 +99,35 @@ class Workshop:
         """Scan one task into its file."""
         report = ScanReport()
         writer = ShardWriter(scanned_file(self.folder, number), self.blueprint.shards)
-        for stretch in self.blueprint.tasks[number].stretches:
-            self.scanner.scan(stretch, writer.add, report)
+        with self.seeing(number) as seen:
+
+            def keep(record: Record) -> None:
+                seen.note(record)
+                writer.add(record)
+
+            for stretch in self.blueprint.tasks[number].stretches:
+                self.scanner.scan(stretch, keep, report)
         writer.finish(report)
         return report
+
+    @contextmanager
+    def seeing(self, number: int) -> Iterator[Seen]:
+        """Takes the versions of what one task keeps, and writes them down."""
+        seen = Seen()
+        yield seen
+        write_whole(seen_file(self.folder, number), seen.to_bytes())
+
+    def compare(self, number: int) -> Outdated:
+        """Search what one task read for later versions of what was kept anywhere."""
+        found: Outdated = {}
+        for stretch in self.blueprint.tasks[number].stretches:
+            self._later_versions.search(stretch, found)
+        write_whole(compared_file(self.folder, number), msgspec.msgpack.encode(found))
+        return found
+
+    @cached_property
+    def _later_versions(self) -> LaterVersions:
+        return LaterVersions(read_versions(self.folder / KEPT))
 
     def review(
         self, shard: int, *, note: Path | None = None, aside: frozenset[str] = frozenset()
@@ -218,6 +247,16 @@ def read_delivery(folder: Path) -> Delivery:
 def scanned_file(folder: Path, number: int) -> Path:
     """The hits of one task."""
     return folder / f"scanned-{number:06}"
+
+
+def seen_file(folder: Path, number: int) -> Path:
+    """The versions of what one task kept."""
+    return folder / f"seen-{number:06}"
+
+
+def compared_file(folder: Path, number: int) -> Path:
+    """The later versions that one task met."""
+    return folder / f"compared-{number:06}"
 
 
 def reviewed_file(folder: Path, shard: int) -> Path:

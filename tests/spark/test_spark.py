@@ -11,8 +11,18 @@ import pytest
 
 from service.batch.run import Run
 from service.batch.spark import review_on_spark, session
-from tests.service.batch.people import lab, population, statement, write_bundles, write_lines
+from tests.service.batch.people import (
+    WARFARIN,
+    lab,
+    population,
+    request,
+    statement,
+    write_bundles,
+    write_lines,
+)
 from tests.service.batch.test_review import options, results
+from tests.service.batch.test_versions import AMLODIPINE, at, person
+from tests.service.batch.test_versions import write as write_versions
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +59,16 @@ def test_spark_and_local_give_the_same_bytes(tmp_path, spark):
     Run(tmp_path / "local-b").review([more], options())
     review_on_spark([more], tmp_path / "spark-b", options(), spark=spark)
     assert results(tmp_path / "spark-b") == results(tmp_path / "local-b")
+
+
+def test_later_versions_are_found_and_the_same_plan_runs_twice_in_one_session(tmp_path, spark):
+    old, new = at(request("ada", WARFARIN, 1), 1), at(request("ada", AMLODIPINE, 1), 2)
+    folder = write_versions(tmp_path / "in", [*person("ada"), old], [new])
+    Run(tmp_path / "local").review([folder], options())
+    for out in ("spark", "again"):
+        account = review_on_spark([folder], tmp_path / out, options(), spark=spark)
+        assert account.told["outdated"] == 1
+        assert results(tmp_path / out) == results(tmp_path / "local")
 
 
 def test_one_patient_with_fifty_thousand_resources_among_tiny_ones(tmp_path, spark):
