@@ -77,6 +77,20 @@ def fetch(connection: Connection, keyring: Keyring, tenant: str, digest: str) ->
     return _opened(row, keyring)
 
 
+def recorded_answer(
+    connection: Connection, keyring: Keyring, tenant: str, evaluation: str
+) -> dict[str, Any]:
+    """What an evaluation said; raises EvidenceMissing or KeyringError."""
+    table = models.evaluation
+    digest = connection.scalar(
+        select(table.c.evidence).where(table.c.tenant == tenant, table.c.id == evaluation)
+    )
+    answer: dict[str, Any] = msgspec.json.decode(
+        fetch(connection, keyring, tenant, digest or "").answer
+    )
+    return answer
+
+
 def fetch_all(
     connection: Connection, keyring: Keyring, tenant: str, digests: Collection[str]
 ) -> dict[str, Evidence]:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from service.cds_hooks.client_profile import RuleModes
 
 _RENEW_SECONDS = 5.0
+# After a pause without calls, the first call waits for the store, but no longer than for earlier answers
+_IDLE_SECONDS = 10.0
+_LONGEST_WAIT = 0.05
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,18 +81,23 @@ def modes_in_force(
 
 
 class ModeBoard:
-    """The modes of all clients as this worker knows them; never asks the store on the card path.
+    """The modes of all clients as this worker knows them; renewed in the background while calls come.
 
     ``database`` gives the connection when it is needed. What was read last is kept in the file ``memory``: a rule
-    that was silenced stays silent when the service starts while the store is down.
+    that was silenced stays silent when the service starts while the store is down. ``clock`` counts seconds.
     """
 
     def __init__(
-        self, database: Callable[[], Database] | None = None, memory: Path | None = None
-    ) -> None:
+        self, database: Callable[[], Database] | None = None, memory: Path | None = None, *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self._database = database
         self._memory = memory
+        self._clock = clock
         self._renewed = 0.0
+        self._read = clock()  # when the store was last read, or nothing had been decided yet
+        self._store_answers = True
+        self._renewal: threading.Thread | None = None
         self._lock = threading.Lock()
         remembered = self._remembered()
         self._modes: dict[str, dict[str, Mode]] = remembered or {}
@@ -97,9 +105,20 @@ class ModeBoard:
             self._try_to_renew()
 
     def of(self, tenant: str) -> Mapping[str, Mode]:
-        """Rules of the client whose mode was set by hand; all others have the mode of its profile."""
-        if self._database is not None and time.monotonic() - self._renewed > _RENEW_SECONDS:
+        """Rules of the client whose mode was set by hand; all others have the mode of its profile.
+
+        After a pause the modes are read first, within a limit; while the store does not answer, what was known holds.
+        """
+        if self._database is not None and self._clock() - self._renewed > _RENEW_SECONDS:
             self._renew_in_background()
+        renewal = self._renewal
+        if (
+            renewal is not None
+            and self._clock() - self._read > _IDLE_SECONDS
+            and self._store_answers
+        ):
+            renewal.join(_LONGEST_WAIT)
+            self._store_answers = not renewal.is_alive()
         return self._modes.get(tenant, {})
 
     def renew(self) -> None:
@@ -113,7 +132,8 @@ class ModeBoard:
         with self._database().reading() as connection:
             for row in connection.execute(table.select()):
                 found.setdefault(row.tenant, {})[row.rule] = row.mode
-        changed, self._modes, self._renewed = found != self._modes, found, time.monotonic()
+        changed, self._modes, self._renewed = found != self._modes, found, self._clock()
+        self._read, self._store_answers = self._renewed, True
         if self._memory is not None and (changed or not self._memory.exists()):
             part = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
             part.write_bytes(msgspec.json.encode(found))
@@ -129,10 +149,13 @@ class ModeBoard:
 
     def _renew_in_background(self) -> None:
         with self._lock:
-            if time.monotonic() - self._renewed <= _RENEW_SECONDS:
+            if self._clock() - self._renewed <= _RENEW_SECONDS:
                 return
-            self._renewed = time.monotonic()
-        threading.Thread(target=self._try_to_renew, name="mode-board", daemon=True).start()
+            self._renewed = self._clock()
+            self._renewal = threading.Thread(
+                target=self._try_to_renew, name="mode-board", daemon=True
+            )
+            self._renewal.start()
 
     def _try_to_renew(self) -> None:
         from rules.errors import Unavailable

@@ -22,6 +22,9 @@ from service.evidence_vault import bound, seal_text
 
 OUTCOMES = ("accepted", "overridden")
 _EPIC = "com.epic.cdshooks.feedback.overrideReason"
+_SEVERAL = (
+    "several users"  # no reference of a user; nobody in particular is spared what was answered
+)
 _LONGEST = 2_000  # characters of a client's own text that are kept
 # A client's clock is believed as far back as answers count, and ahead by a day, which covers any time zone left out;
 # beyond that it is wrong, and when the feedback was received decides.
@@ -171,16 +174,21 @@ def _match_early(connection: Connection, tally: Tally, tenant: str, uuid: str) -
 
 
 def _match(connection: Connection, tally: Tally, feedback: Row[Any]) -> bool:
-    """Find the newest call that issued the card; an unknown outcome is kept, and changes nothing."""
+    """Find the newest call that issued the card; an unknown outcome is kept, and changes nothing.
+
+    Feedback names no user. Where several were given the same card (one hookInstance), nobody knows who answered.
+    """
     cards = models.issued_card
-    card = connection.execute(
+    issued = connection.execute(
         select(cards)
         .where(cards.c.tenant == feedback.tenant, cards.c.uuid == feedback.card)
         .order_by(cards.c.issued.desc())
-        .limit(1)
-    ).one_or_none()
-    if card is None or feedback.outcome not in OUTCOMES:
+    ).all()
+    if not issued or feedback.outcome not in OUTCOMES:
         return False
+    seen = [one for one in issued if one.issued <= feedback.received] or issued
+    card = seen[0]
+    user = card.user_ref if len({one.user_ref for one in seen}) == 1 else _SEVERAL
     table = models.feedback
     connection.execute(
         table.update()
@@ -191,16 +199,16 @@ def _match(connection: Connection, tally: Tally, feedback: Row[Any]) -> bool:
         # A card that only names several findings was not answered finding by finding: it silences none
         if card.kind == "recommendation":
             remember(
-                connection, feedback.tenant, card.patient, rule, about, mark, outcome=feedback.outcome, user=card.user_ref,
+                connection, feedback.tenant, card.patient, rule, about, mark, outcome=feedback.outcome, user=user,
                 at=feedback.at, reason=feedback.reason_code,
             )  # fmt: skip
-        _tell_alert(connection, tally, feedback, card, rule, about)
+        _tell_alert(connection, tally, feedback, card, rule, about, user)
     return True
 
 
 def _tell_alert(
-    connection: Connection, tally: Tally, feedback: Row[Any], card: Row[Any], rule: str, about: str
-) -> None:
+    connection: Connection, tally: Tally, feedback: Row[Any], card: Row[Any], rule: str, about: str, user: str
+) -> None:  # fmt: skip
     """The clinician's answer becomes an event of the alert; closing it stays with the pharmacist."""
     table = models.alert
     row = connection.execute(
@@ -222,7 +230,7 @@ def _tell_alert(
     )
     connection.execute(
         models.event.insert().values(
-            tenant=row.tenant, alert=row.id, at=feedback.at, actor=card.user_ref or "clinician",
+            tenant=row.tenant, alert=row.id, at=feedback.at, actor=user or "clinician",
             action=f"clinician-{feedback.outcome}", reason=feedback.reason_code, evaluation=card.evaluation,
             alert_version=row.version + 1,
         )

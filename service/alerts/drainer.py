@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -227,6 +227,29 @@ class Drainer:
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+
+def take_in(
+    database: Database, keyring: Keyring, options: RecordOptions, bodies: Sequence[bytes]
+) -> int:
+    """Lines that never reached the spool, straight into the store; how many it took."""
+
+    def apply(connection: Connection, body: bytes) -> None:
+        intake = Intake(
+            connection, keyring, quiet=timedelta(days=options.quiet_days), receivers=options.receivers
+        )  # fmt: skip
+        intake.apply(unpack_line(body, keyring))
+        intake.close()
+
+    taken = 0
+    for body in bodies:
+        try:
+            database.write(partial(apply, body=body))
+        except Exception as error:  # noqa: BLE001  told by the caller; one line must not cost the others
+            _log.error("a line was refused by spool and store (%s)", type(error).__name__)
+        else:
+            taken += 1
+    return taken
 
 
 def _forget(connection: Connection, segment: str) -> None:

@@ -138,11 +138,12 @@ class Intake:
             watch.holds(silent["rule"], silent["about"])
         for weaker in answer["superseded"]:
             watch.gives_way(weaker["rule"], weaker["about"], weaker["by"])
-        watch.mark_evidence(current_sources(facts, line.withdrawn))
+        now = current_sources(facts, line.withdrawn)
+        watch.mark_evidence(now)
         if facts["context"]["moment"] == "view":
             watch.clear_the_rest(
-                unread=(*facts["context"]["unread"], *line.clearing.unread), gaps=line.gaps, failures=answer["failures"],
-                evaluated=line.clearing.rules,
+                answer=answer, facts=facts, unread=(*facts["context"]["unread"], *line.clearing.unread), gaps=line.gaps,
+                evaluated=line.clearing.rules, now=now,
             )  # fmt: skip
 
     def _take_failure(self, line: FailureLine) -> None:

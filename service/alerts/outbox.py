@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 
 from service.alerts import models
 from service.alerts.database import Database
@@ -55,7 +55,16 @@ def deliver(database: Database, receivers: tuple[Receiver, ...], post: Post, now
     """Send what is due and return how many were delivered; what fails is tried again later."""
     by_name = {(one.tenant, one.name): one for one in receivers}
     delivered = 0
-    database.write(partial(_plan_again, receivers=receivers, at=micros(now)))
+    with database.reading() as connection:  # most rounds find nothing, and then write nothing
+        again = any(
+            connection.scalar(select(models.outbox.c.id).where(*_again(one)).limit(1)) is not None
+            for one in receivers
+        )
+        due = connection.scalar(select(models.outbox.c.id).where(*_due(micros(now))).limit(1))
+    if again:
+        database.write(partial(_plan_again, receivers=receivers, at=micros(now)))
+    if not again and due is None:
+        return 0
     while (taken := database.write(partial(_take, now=now))) is not None:
         receiver = by_name.get((taken.tenant, taken.receiver))
         if receiver is None:
@@ -77,6 +86,15 @@ def http_post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
 
 def _plan_again(connection: Connection, receivers: tuple[Receiver, ...], at: int) -> None:
     """What was claimed or closed when it was due, and is open and unclaimed again, gets its time once more."""
+    for one in receivers:
+        connection.execute(
+            models.outbox.update()
+            .where(*_again(one))
+            .values(state="waiting", due=at + round(one.after_minutes * _MINUTE))
+        )
+
+
+def _again(receiver: Receiver) -> tuple[ColumnElement[bool], ...]:
     table, alert = models.outbox, models.alert
     unclaimed = (
         select(alert.c.id)
@@ -85,13 +103,21 @@ def _plan_again(connection: Connection, receivers: tuple[Receiver, ...], at: int
         .where(alert.c.mode.in_(("live", "review")))
         .exists()
     )
-    for one in receivers:
-        connection.execute(
-            table.update()
-            .where(table.c.state == "not-needed", table.c.tenant == one.tenant)
-            .where(table.c.receiver == one.name, unclaimed)
-            .values(state="waiting", due=at + round(one.after_minutes * _MINUTE))
-        )
+    return (
+        table.c.state == "not-needed",
+        table.c.tenant == receiver.tenant,
+        table.c.receiver == receiver.name,
+        unclaimed,
+    )
+
+
+def _due(at: int) -> tuple[ColumnElement[bool], ...]:
+    table = models.outbox
+    return (
+        table.c.state.in_(("waiting", "sending")),
+        table.c.due <= at,
+        table.c.leased_until.is_(None) | (table.c.leased_until <= at),
+    )
 
 
 def _take(connection: Connection, now: datetime) -> Row[Any] | None:
@@ -107,8 +133,7 @@ def _take(connection: Connection, now: datetime) -> Row[Any] | None:
                 alert.c.indicator,
             )
             .join(alert, (alert.c.tenant == table.c.tenant) & (alert.c.id == table.c.alert))
-            .where(table.c.state.in_(("waiting", "sending")), table.c.due <= at)
-            .where((table.c.leased_until.is_(None)) | (table.c.leased_until <= at))
+            .where(*_due(at))
             .order_by(table.c.due, table.c.id)
             .limit(1)
         ).one_or_none()

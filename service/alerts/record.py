@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -109,6 +109,15 @@ class Record(SpoolRecorder):
             self._keeper.join(timeout=30)
         super().close()
         self.let_go()
+
+    def _rescue(self, bodies: Sequence[bytes]) -> int:
+        from service.alerts.drainer import take_in
+
+        try:
+            return take_in(self.database, self.keyring, self.options, bodies)
+        except Exception as error:  # noqa: BLE001  the store cannot be opened either; the caller says what is lost
+            _log.error("the store could not take what the spool refused (%s)", type(error).__name__)
+            return 0
 
     def _keep_house(self, head_start: float) -> None:
         from service.alerts.drainer import Drainer as Opened

@@ -173,12 +173,27 @@ class SpoolRecorder(Recorder):
         return found
 
     def close(self) -> None:
-        """Write what waits, sync, and let the segment go."""
+        """Write what waits, sync, and let the segment go; what nobody takes is told as lost."""
         with self._backlog_lock:
             self._write_backlog()
+            if self._backlog:
+                kept = self._rescue(tuple(self._backlog))
+                left = len(self._backlog) - kept
+                self.counters["lost"] += left
+                _log.error(
+                    "the spool's disk refuses to the end: %d lines went straight to the store, %d are lost",
+                    kept,
+                    left,
+                )
+                self._backlog.clear()
         self._spool.close()
         if self._past is not None:
             self._past.close()
+
+    def _rescue(self, bodies: Sequence[bytes]) -> int:
+        """Keep lines elsewhere that the spool's disk refused to the end; how many were."""
+        del bodies
+        return 0
 
     def _write(self, line: Line) -> bool:
         body = pack_line(line, self._keyring)
@@ -198,6 +213,7 @@ class SpoolRecorder(Recorder):
         with self._backlog_lock:
             if len(self._backlog) == self._backlog.maxlen:
                 self.counters["lost"] += 1
+                _log.error("a line is lost: the spool's disk refuses, and memory holds no more")
             self._backlog.append(body)
         _log.error(
             "spool refused a line (errno %s); %d wait in memory", error.errno, len(self._backlog)

@@ -200,7 +200,8 @@ def may_clear(
     failures: Iterable[Mapping[str, Any]], evaluated: Iterable[str], rule_names: bool = True,
 ) -> bool:  # fmt: skip
     """Whether silence about an alert means that it no longer holds: everything that its rule needs was read."""
-    needed, about = set(needs), set(concerns)
+    # Alerts of earlier versions do not say what they need: then everything counts
+    needed, about = set(needs) or set(_FAMILIES.values()), set(concerns)
     if rule_names and rule not in set(evaluated):
         return False
     if any(_needed(source, needed) for source in unread):

@@ -66,13 +66,13 @@ class Store:
     def alert(self, tenant: str, number: int) -> Row[Any]:
         """One alert; raises NotThere."""
         with self.database.reading() as connection:
-            return _alert(connection, tenant, number)
+            return row_of(connection, tenant, number)
 
     def events(self, tenant: str, number: int) -> list[dict[str, Any]]:
         """Everything that happened to an alert, oldest first, with its notes."""
         table = models.event
         with self.database.reading() as connection:
-            _alert(connection, tenant, number)
+            row_of(connection, tenant, number)
             rows = connection.execute(
                 select(table)
                 .where(table.c.tenant == tenant, table.c.alert == number)
@@ -141,7 +141,7 @@ class Store:
         self, connection: Connection, *, tenant: str, number: int, version: int, request: Request
     ) -> Row[Any]:
         """The same inside a write transaction of the caller's."""
-        row = _alert(connection, tenant, number)
+        row = row_of(connection, tenant, number)
         if row.version != version:
             raise Stale(row)
         before, at = standing_of(row), micros(request.at)
@@ -149,7 +149,7 @@ class Store:
         claimed = at if after.assignee and after.assignee != before.assignee else row.claimed
         put_standing(connection, row, after, at, claimed=claimed)
         self._tell(connection, row, request, after.state, at)
-        return _alert(connection, tenant, number)
+        return row_of(connection, tenant, number)
 
     def _tell(
         self, connection: Connection, row: Row[Any], request: Request, state: str, at: int
@@ -192,7 +192,8 @@ class Store:
         return self.database.write(job)
 
 
-def _alert(connection: Connection, tenant: str, number: int) -> Row[Any]:
+def row_of(connection: Connection, tenant: str, number: int) -> Row[Any]:
+    """An alert as it stands; raises NotThere."""
     table = models.alert
     row = connection.execute(
         select(table).where(table.c.tenant == tenant, table.c.id == number)

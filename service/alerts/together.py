@@ -16,7 +16,7 @@ from service import audit
 from service.alerts import models
 from service.alerts.lifecycle import Request, Standing
 from service.alerts.past_answers import micros
-from service.alerts.store import NotThere, Stale, Store, put_standing, standing_of
+from service.alerts.store import NotThere, Stale, Store, put_standing, row_of, standing_of
 from service.alerts.tally import Tally
 from service.alerts.triage_tables import taken_together
 from service.alerts.values import AuditEntry
@@ -92,7 +92,7 @@ def _change(
     refused: list[Refused] = []
     for number, version in dict(wanted).items():
         try:
-            row = _row(connection, tenant, number)
+            row = row_of(connection, tenant, number)
             if request.action == "override" and row.indicator == "critical":
                 # Setting aside what may kill takes a look at each
                 says = "critical alerts are overridden one by one"
@@ -148,7 +148,7 @@ def _take_back(
     changed: list[int] = []
     refused: list[Refused] = []
     for entry in msgspec.json.decode(row.entries, type=list[Entry]):
-        alert = _row(connection, tenant, entry.number)
+        alert = row_of(connection, tenant, entry.number)
         if alert.version != entry.version:
             refused.append(_overtaken(entry.number))
             continue
@@ -180,13 +180,3 @@ def _tell(
             before=f"{alert.state} v{alert.version}", after=f"{state} v{alert.version + 1}", reason=done.action,
         ),
     )  # fmt: skip
-
-
-def _row(connection: Connection, tenant: str, number: int) -> Row[Any]:
-    table = models.alert
-    row = connection.execute(
-        select(table).where(table.c.tenant == tenant, table.c.id == number)
-    ).one_or_none()
-    if row is None:
-        raise NotThere("alert")
-    return row

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Connection, Row, select
 
 from rules.assessment import Gap
+from rules.errors import DekacardError
 from service.alerts import models
 from service.alerts.keyring import Keyring
 from service.alerts.lifecycle import OPEN, SEVERITIES, Known, Seen, observe
@@ -18,9 +19,12 @@ from service.alerts.past_answers import instant, micros
 from service.alerts.priority import added_up
 from service.alerts.sightings import Sighting, evidence_state, may_clear
 from service.alerts.tally import Tally
+from service.alerts.unrepeated import only_grew_old
 from service.alerts.values import Call, Receiver
+from service.evidence_vault import recorded_answer
 
 SYSTEM = "dekacard"
+NOT_REPEATED = "not-repeated"
 
 
 class Watch:
@@ -100,11 +104,15 @@ class Watch:
             self._tell(row, f"evidence-{state}", before=row.evidence_state, after=state)
 
     def clear_the_rest(
-        self, *, unread: Iterable[str], gaps: Iterable[Gap], failures: Iterable[Mapping[str, Any]],
-        evaluated: Iterable[str],
+        self, *, answer: Mapping[str, Any], facts: Mapping[str, Any], unread: Iterable[str], gaps: Iterable[Gap],
+        evaluated: Iterable[str], now: Mapping[str, frozenset[str]],
     ) -> None:  # fmt: skip
-        """Close what no longer holds, where everything that its rule needs was read."""
-        names, gaps, failures, unread = set(evaluated), list(gaps), list(failures), set(unread)
+        """Close what no longer holds, where everything that its rule needs was read.
+
+        What is silent only because its result grew old stays open, marked ``not-repeated``.
+        """
+        failures = answer["failures"]
+        names, gaps, unread = set(evaluated), list(gaps), set(unread)
         for key, row in self._newest.items():
             if row.state not in OPEN or key in self._holding or self._late(row) or not names:
                 continue
@@ -113,17 +121,46 @@ class Watch:
                 msgspec.json.decode(row.needs or "[]"), msgspec.json.decode(row.concerns or "[]"), row.rule,
                 unread=unread, gaps=gaps if about_rule else (), failures=failures, evaluated=names, rule_names=about_rule,
             ):  # fmt: skip
-                self._change(
-                    row,
-                    self._moved(
-                        row, state="cleared",
-                        is_open=0, closed=self._at, closed_by=SYSTEM, close_reason="facts-no-longer-hold",
-                        snoozed_until=None, wakes_on="", suppressed_by="",
-                    ),
-                )  # fmt: skip
-                self._tell(row, "cleared", before=row.state, after="cleared")
+                if about_rule and self._only_grew_old(row, answer, facts, now):
+                    self._stay_open(row)
+                else:
+                    self._clear(row)
 
     # Steps -----------------------------------------------------------------------------------------------------
+
+    def _only_grew_old(
+        self, row: Row[Any], answer: Mapping[str, Any], facts: Mapping[str, Any], now: Mapping[str, frozenset[str]]
+    ) -> bool:  # fmt: skip
+        sources = msgspec.json.decode(row.sources or "{}")
+        if not any(sources.values()) or evidence_state(sources, now):
+            return False  # it rests on no result, or on one that was taken back or amended
+        try:
+            described = recorded_answer(
+                self._connection, self._keyring, self._call.tenant, row.evaluation
+            )
+        except DekacardError:
+            return True  # what it rests on can no longer be looked at: a person decides
+        for then in described["recommendations"]:
+            if (then["rule"], then["about"]) == (row.rule, row.about):
+                return only_grew_old(then, answer, facts)
+        return True
+
+    def _stay_open(self, row: Row[Any]) -> None:
+        if row.evidence_state == NOT_REPEATED:
+            return
+        self._change(row, self._moved(row, evidence_state=NOT_REPEATED, new_data=1))
+        self._tell(row, f"evidence-{NOT_REPEATED}", before=row.evidence_state, after=NOT_REPEATED)
+
+    def _clear(self, row: Row[Any]) -> None:
+        self._change(
+            row,
+            self._moved(
+                row, state="cleared",
+                is_open=0, closed=self._at, closed_by=SYSTEM, close_reason="facts-no-longer-hold",
+                snoozed_until=None, wakes_on="", suppressed_by="",
+            ),
+        )  # fmt: skip
+        self._tell(row, "cleared", before=row.state, after="cleared")
 
     def _open(self, key: str, sighting: Sighting, course: str, before: Row[Any] | None) -> int:
         call = self._call
@@ -168,6 +205,8 @@ class Watch:
             }
         if row.from_draft and not sighting.from_draft and not late:
             values["from_draft"] = 0
+        if row.evidence_state == NOT_REPEATED and not late:
+            values["evidence_state"] = ""
         self._change(row, values)
         if not _is_urgent(row):
             self._announce(self._newest[row.key])

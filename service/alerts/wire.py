@@ -36,7 +36,7 @@ class Alert(_Part):
     last_seen: datetime
     changed: datetime
     new_data: bool
-    evidence_state: Literal["", "amended", "withdrawn"]
+    evidence_state: Literal["", "amended", "withdrawn", "not-repeated"]
     from_draft: bool
     assignee: str
     snoozed_until: datetime | None

@@ -227,3 +227,31 @@ def test_a_store_that_is_locked_does_not_hold_up_the_history_of_sqlite(
         found = past.of(T, keyring.patient_key(T, "p1"), NOON + timedelta(hours=1))
     assert [one.reason for one in found] == [""]
     past.close()
+
+
+def test_an_answer_that_any_of_several_users_may_have_given_is_laid_to_none(
+    database, recorder, drainer, issue
+):
+    """Feedback names no user, and two of them were given one card under one hookInstance."""
+    found = reviewed(recommendation())
+    uuid = issue(call(1, instance="shared", user="Practitioner/1"), found)
+    assert issue(call(2, minutes=1, instance="shared", user="Practitioner/2"), found) == uuid
+    given = [entry(uuid, stamp="2026-11-22T12:05:00Z")]
+    recorder.feedback(T, "vitamin-dk-patient-view", given, NOON + timedelta(minutes=5))
+    drainer.drain()
+    answered = [one for one in rows(database, models.answer) if one.outcome == "overridden"]
+    assert [one.user_ref for one in answered] == ["several users"]
+    told = [one.actor for one in rows(database, models.event) if one.action.startswith("clinician")]
+    assert told == ["several users"]
+
+
+def test_whoever_gets_the_card_only_after_the_answer_has_not_given_it(
+    database, recorder, drainer, issue
+):
+    uuid = issue(call(1, instance="shared", user="Practitioner/1"), drain=False)
+    issue(call(2, minutes=9, instance="shared", user="Practitioner/2"), drain=False)
+    given = [entry(uuid, stamp="2026-11-22T12:05:00Z")]
+    recorder.feedback(T, "vitamin-dk-patient-view", given, NOON + timedelta(minutes=5))
+    drainer.drain()
+    answered = [one for one in rows(database, models.answer) if one.outcome == "overridden"]
+    assert [one.user_ref for one in answered] == ["Practitioner/1"]

@@ -1,5 +1,6 @@
 """From calls to alerts: one item for one problem, counted right, cleared only on full sight."""
 
+import msgspec
 from sqlalchemy import func, select
 
 from rules.assessment import Gap
@@ -116,7 +117,9 @@ def test_a_partial_look_clears_nothing(database, recorder, drainer):
     assert [one.state for one in rows(database, models.alert, models.alert.c.rule == RULE)] == [
         "new"
     ]
-    take(recorder, drainer, call(10, minutes=10), reviewed(unread={"nutrition": "not prefetched"}))
+    newer = msgspec.structs.replace(inr(ref="Observation/newer"), taken=NOON.date())
+    full = reviewed(unread={"nutrition": "not prefetched"}, labs=[newer])
+    take(recorder, drainer, call(10, minutes=10), full)
     assert [one.state for one in rows(database, models.alert, models.alert.c.rule == RULE)] == [
         "cleared"
     ]
@@ -331,3 +334,18 @@ def test_a_line_that_makes_no_sense_is_kept_aside_and_stops_nothing(database, re
     assert kept.body == b'{"type":"nonsense"}'
     assert rows(database, models.alert)[0].seen_count == 2
     assert NOON
+
+
+def test_an_unread_source_keeps_what_an_earlier_version_could_not_evaluate(
+    database, recorder, drainer
+):
+    """Such alerts were stored without what they need."""
+    unreadable = Gap(source="MedicationStatement/k", code="dose-unreadable", says="?")
+    take(recorder, drainer, call(1), reviewed(gaps=[unreadable], gap_cards=[unreadable]))
+    table = models.alert
+    database.write(lambda connection: connection.execute(table.update().values(needs="[]")))
+    take(recorder, drainer, call(2, minutes=1), reviewed(unread={"medication-requests": "failed"}))
+    kind = table.c.kind == "not-evaluated"
+    assert [one.state for one in rows(database, table, kind)] == ["new"]
+    take(recorder, drainer, call(3, minutes=2), reviewed())
+    assert [one.state for one in rows(database, table, kind)] == ["cleared"]

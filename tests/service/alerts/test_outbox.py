@@ -154,3 +154,14 @@ def test_a_delivery_that_was_cut_off_by_a_crash_is_taken_up_again_after_its_leas
     post = Post()
     assert deliver(database, RECEIVERS[1:], post, NOON + timedelta(seconds=30)) == 0
     assert deliver(database, RECEIVERS[1:2], post, NOON + timedelta(seconds=90)) == 1
+
+
+def test_a_round_without_work_writes_nothing(database, critical, monkeypatch):
+    critical()
+    deliver(database, RECEIVERS, lambda *_: 200, NOON + timedelta(days=1))
+
+    def write(_job):
+        pytest.fail("a round without work waited for the writer")
+
+    monkeypatch.setattr(database, "write", write)
+    assert deliver(database, RECEIVERS, lambda *_: 200, NOON + timedelta(days=2)) == 0

@@ -1,5 +1,8 @@
 """Modes: evaluated alike, told apart, changed with a reason and where wanted by two; and what each rule did."""
 
+import threading
+import time
+
 import pytest
 
 from rules.assessment import Superseded
@@ -159,3 +162,35 @@ def test_what_was_silenced_stays_silent_when_the_store_is_down_at_the_start(
 
     assert ModeBoard(down, memory).of(T) == {RULE: "off"}
     assert ModeBoard(down, tmp_path / "none.json").of(T) == {}
+
+
+def test_the_first_call_after_a_pause_has_the_mode_of_now(database, keyring):
+    now = [1000.0]
+    board = ModeBoard(lambda: database, clock=lambda: now[0])
+    assert board.of(T) == {}
+    wish(database, keyring)
+    now[0] += 3600
+    assert board.of(T) == {RULE: "live"}
+
+
+def test_a_store_that_does_not_answer_after_a_pause_holds_nobody_up(database, keyring):
+    now, may_answer, asked = [1000.0], threading.Event(), []
+
+    def silent():
+        asked.append(1)
+        assert len(asked) == 1 or may_answer.wait(30)
+        return database
+
+    board = ModeBoard(silent, clock=lambda: now[0])
+    wish(database, keyring)
+    now[0] += 3600
+    assert board.of(T) == {}, "what was known holds"
+    assert len(asked) == 2
+    may_answer.set()
+    now[0] += 3600
+    for _ in range(500):
+        if board.of(T):
+            break
+        now[0] += 3600
+        time.sleep(0.01)
+    assert board.of(T) == {RULE: "live"}

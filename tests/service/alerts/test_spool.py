@@ -1,18 +1,22 @@
 """The spool keeps what it acknowledged, and tells damage from a line that is still being written."""
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
+from sqlalchemy import select
 
+from service.alerts import models
 from service.alerts import spool as spool_module
 from service.alerts.keyring import KeyringError, new_keyring
 from service.alerts.lines import LineError, pack_line, unpack_line
+from service.alerts.record import Record
 from service.alerts.recorder import SpoolRecorder
 from service.alerts.spool import Spool
 from service.alerts.spool_reader import has_writer, lines_after, segments
-from service.alerts.values import AuditEntry, AuditLine
+from service.alerts.values import AuditEntry, AuditLine, RecordOptions
 from tests.service.alerts.stories import NOON, call, recommendation, reviewed
 
 
@@ -112,3 +116,35 @@ def test_the_card_path_loads_no_database_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_the_disk_refuses_to_the_end_goes_straight_to_the_store(
+    database, options, keyring, monkeypatch, caplog
+):
+    record = Record(options, keyring)
+    record._spool.append = _refuse
+    assert not record.audit(entry(1))
+    assert not record.audit(entry(2))
+    record.close()
+    with database.reading() as connection:
+        kept = connection.scalars(select(models.audit.c.object)).all()
+    assert sorted(kept) == ["alert/1", "alert/2"]
+    assert record.counters["lost"] == 0
+    assert "2 lines went straight to the store, 0 are lost" in caplog.text
+
+
+def test_what_neither_disk_nor_store_takes_is_told_as_lost(tmp_path, keyring, caplog):
+    options = RecordOptions(
+        database_url=f"sqlite:///{tmp_path}/a-folder", spool=str(tmp_path / "spool"), keyring=""
+    )
+    (tmp_path / "a-folder").mkdir()
+    record = Record(options, keyring)
+    record._spool.append = _refuse
+    record.audit(entry())
+    record.close()
+    assert record.counters["lost"] == 1
+    assert "0 lines went straight to the store, 1 are lost" in caplog.text
+
+
+def _refuse(_body):
+    raise OSError(errno.ENOSPC, "full")
