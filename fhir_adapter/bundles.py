@@ -159,7 +159,9 @@ def _named_as_referred_to(resource: Resource, url: Any) -> Resource:
     """The resource; as a copy that carries its ``fullUrl`` where that says more than its own type and id."""
     if url.__class__ is not str or not url:
         return resource
-    if url.endswith(f"{resource.get('resourceType')}/{resource.get('id')}"):
+    kind = resource.get("resourceType")
+    # A Patient keeps it always: it says on which server the id is this patient's
+    if kind != "Patient" and url.endswith(f"{kind}/{resource.get('id')}"):
         return resource
     return {**resource, "fullUrl": url}
 

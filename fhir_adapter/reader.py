@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, tzinfo
+from datetime import datetime, tzinfo
 from operator import attrgetter
 from typing import Any
 
@@ -15,9 +16,10 @@ from fhir_adapter.elements import Resource, name_of, text, version_of
 from fhir_adapter.lens import Lens
 from fhir_adapter.medications import REQUESTS, STATEMENTS, Proposal, read_medication
 from fhir_adapter.moments import moment
+from fhir_adapter.patients import read_patient
 from fhir_adapter.problems import read_condition, read_goal, read_order, read_procedure
 from fhir_adapter.results import consumed, diets_of, read_observation
-from fhir_adapter.subjects import Subject, only_subject
+from fhir_adapter.subjects import Subject, only_subject, server_of, target_of
 from rules.assessment import Gap
 from rules.facts import Context, Fact, FactSet, Patient
 from rules.vocabulary import Vocabulary
@@ -89,6 +91,7 @@ def read(
     drafts: Sequence[dict[str, Any]] = (),
     selections: Collection[str] = (),
     context: Context | None = None,
+    servers: Collection[str] = (),
 ) -> Reading:
     """Read the record of one patient; never raises on data and never changes it.
 
@@ -101,6 +104,8 @@ def read(
         drafts: what is proposed in this call; they replace their earlier versions in the record.
         selections: ``Type/id`` of the drafts in focus.
         context: hook, verbosity, profile and unread sources.
+        servers: FHIR base URLs on which the patient is known by ``patient_id``; absolute references to other
+            servers mean somebody else.
     """
     lens = Lens(vocabulary, as_of, as_of.astimezone(zone).date(), zone)
     found = _sort(resources)
@@ -112,7 +117,7 @@ def read(
     known = [*earlier, *found.nameless]
     everything = [*known, *proposals]
     wanted = patient_id or _only_patient(patients, everything)
-    subject = Subject(wanted, patients.values())
+    subject = Subject(wanted, patients.values(), servers)
     facts = _Facts(lens, subject, medications)
     chosen = {str(one).partition("/_history/")[0] for one in selections}
     for record in known:
@@ -120,8 +125,9 @@ def read(
     for record in proposals:
         selected = not chosen or name_of(record) in chosen or text(record.get("id")) in chosen
         facts.take(record, Proposal(draft=True, selected=selected))
+    facts.take_unplaced()
     facts.take_unstated(alone=len(patients) <= 1)
-    patient = _patient(patients.get(subject.id), subject.id, lens)
+    patient = read_patient(patients.get(subject.id), subject.id, lens)
     if not wanted and everything:
         lens.gaps.append(
             Gap(
@@ -211,6 +217,8 @@ class _Facts:
         self._subject = subject
         self._medications = medications
         self._unstated: list[tuple[Resource, Proposal]] = []
+        self._unplaced: list[tuple[Resource, Proposal]] = []
+        self._elsewhere: Counter[str] = Counter()
         self._others = False
         self._found: dict[str, list[Any]] = {name: [] for name in _KINDS}
 
@@ -221,9 +229,52 @@ class _Facts:
             self._safely(record, proposal)
         elif whose == "unstated":
             self._unstated.append((record, proposal))
+        elif whose == "unplaced":
+            self._unplaced.append((record, proposal))
         else:
             self._others = True
             self._lens.counts["of_other_patients"] += 1
+            if whose == "elsewhere" and self._tells(record, proposal):
+                self._elsewhere[record["resourceType"]] += 1
+            elif proposal.draft:
+                says = "The order is for another patient than the call, and was not read."
+                self._gap(record, "subject", "order-of-another-patient", says)
+
+    def take_unplaced(self) -> None:
+        """Records that name the patient by a URL, where no server is known: read if they agree on one."""
+        waiting = [one for one in self._unplaced if self._tells(*one)]
+        if len({server_of(target_of(record)) for record, _ in waiting}) > 1:
+            self._others = True
+            self._lens.counts["of_other_patients"] += len(waiting)
+            self._elsewhere.update(record["resourceType"] for record, _ in waiting)
+        elif waiting:
+            self._lens.gaps.append(
+                Gap(
+                    source="patient",
+                    code="patient-server-not-known",
+                    says=f"{len(waiting)} records name the patient by the address of a server that nothing "
+                    "confirms; they were read as this patient's.",
+                )
+            )
+            for record, proposal in waiting:
+                self._safely(record, proposal)
+        for kind, number in sorted(self._elsewhere.items()):
+            self._lens.gaps.append(
+                Gap(
+                    source=kind,
+                    path="subject",
+                    code="patient-of-another-server",
+                    says=f"{number} of them name a patient with the same id on another server, and were not read.",
+                    concerns=_SOURCES[kind],
+                )
+            )
+
+    def _tells(self, record: Resource, proposal: Proposal) -> bool:
+        """Whether a record would give a fact or a gap; what concerns no rule is not worth a word."""
+        lens = Lens(self._lens.vocabulary, self._lens.as_of, self._lens.today, self._lens.zone)
+        alone = _Facts(lens, self._subject, self._medications)
+        alone._safely(record, proposal)
+        return bool(lens.gaps or any(alone._found.values()))
 
     def take_unstated(self, *, alone: bool) -> None:
         """Records that name nobody are this patient's only if nobody else's were delivered with them."""
@@ -291,35 +342,3 @@ def _malformed(count: int, lens: Lens) -> None:
                 concerns=("uncoded-medication",),
             )
         )
-
-
-def _patient(resource: Resource | None, identity: str, lens: Lens) -> Patient:
-    if resource is None:
-        return Patient(id=identity)
-    born = moment(resource.get("birthDate"), lens.zone)
-    day: date | None = None
-    if born is not None and born.first <= lens.today:
-        day = min(born.last, lens.today)
-    elif resource.get("birthDate") is not None:
-        lens.gap(
-            resource,
-            "birthDate",
-            "birth-date-not-readable",
-            "The birth date cannot be read.",
-            ("patient",),
-        )
-    deceased = resource.get("deceasedBoolean") is True or bool(resource.get("deceasedDateTime"))
-    return Patient(
-        source=(f"Patient/{identity}",),
-        id=identity,
-        birth_date=day,
-        age_days=(lens.today - day).days if day else None,
-        age_years=_years(day, lens.today) if day else None,
-        age_approximate=born is not None and not born.exact,
-        sex=text(resource.get("gender")) or None,
-        deceased=deceased,
-    )
-
-
-def _years(born: date, today: date) -> int:
-    return today.year - born.year - ((today.month, today.day) < (born.month, born.day))

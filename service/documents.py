@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from fhir_adapter.bundles import group_by_patient, resources_in
 from rules.errors import RequestError
 from service.cds_hooks.contexts import read_hook_call
-from service.cds_hooks.prefetch import supply_of
+from service.cds_hooks.prefetch import servers_of, supply_of
 from service.review import Case
 
 if TYPE_CHECKING:
@@ -90,5 +90,6 @@ def _case_of_call(document: dict[str, Any], settings: Settings) -> Case:
         verbosity=settings.verbosity,
         zone=ZoneInfo(settings.zone),
         unread=supply.unread,
+        servers=servers_of(call),
         user=call.user_id,
     )

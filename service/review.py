@@ -32,7 +32,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     were just chosen. ``unread`` maps each source that could not be had (``medication-statements``,
     ``labs-inr`` ...) to the reason. ``history`` holds earlier answers; ``None`` when it could not be read.
     ``quiet`` names the rules that are not live for this caller, and so never silence a live one.
-    ``asked`` names findings to work out even where no rule looks at them.
+    ``asked`` names findings to work out even where no rule looks at them. ``servers`` are the FHIR base URLs on
+    which the patient is known by ``patient_id``; a reference to another server is not taken for this patient.
     """
 
     resources: Sequence[dict[str, Any]]
@@ -48,6 +49,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
     quiet: Collection[str] = ()
     asked: Collection[str] = ()
+    servers: Collection[str] = ()
 
 
 class Review(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +109,7 @@ def review(
         drafts=case.drafts,
         selections=case.selections,
         context=context,
+        servers=case.servers,
     )
     assessment = engine.assess(
         reading.facts,

@@ -11,10 +11,11 @@ import structlog
 
 from fhir_adapter.bundles import PrefetchState
 from fhir_adapter.server import FetchResult, fetch, open_client
+from fhir_adapter.subjects import Subject
 from rules.errors import RequestError
 from service.cds_hooks.circuit import SILENT, Circuits
 from service.cds_hooks.discovery import SOURCES
-from service.cds_hooks.prefetch import REASONS, Supply
+from service.cds_hooks.prefetch import OF_OTHERS, REASONS, Supply, are_of_others
 from service.front_door import read_json
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Fetcher:
         failed = {source: r.reason for source, r in results.items() if r.state != "read"}
         if failed:
             log.warning("fhir_fetch_incomplete", client=client.profile.id, reasons=failed)
-        return _merged(supply, results)
+        return _merged(supply, results, Subject(call.patient_id, (), (call.fhir_server,)))
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -109,10 +110,13 @@ class Fetcher:
         }
 
 
-def _merged(supply: Supply, results: Mapping[str, FetchResult]) -> Supply:
+def _merged(supply: Supply, results: Mapping[str, FetchResult], subject: Subject) -> Supply:
     unread = dict(supply.unread)
     late: list[str] = []
     for source, result in results.items():
+        if result.state == "read" and are_of_others(result.resources, subject):
+            unread[source] = OF_OTHERS
+            continue
         if result.state == "read":
             unread.pop(source, None)
             continue

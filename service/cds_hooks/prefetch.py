@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from fhir_adapter.bundles import PrefetchState, read_prefetch
+from fhir_adapter.subjects import Subject
 from service.cds_hooks.discovery import SOURCES
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from service.cds_hooks.client_profile import ClientProfile
     from service.cds_hooks.contexts import HookCall
 
@@ -20,6 +23,7 @@ REASONS: Final[Mapping[PrefetchState, str]] = {
     PrefetchState.FAILED: "the client could not fetch it",
     PrefetchState.TRUNCATED: "the client sent only the first page",
 }
+OF_OTHERS: Final = "what came is not of this patient"
 
 
 class Supply(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,18 +42,25 @@ def supply_of(call: HookCall, profile: ClientProfile | None = None) -> Supply:
 
     Every resource counts by its type, whichever key it came under. But only our keys, or the names that the
     profile gives them, prove that a source was read: nobody knows what a query of the client's own left out,
-    and one stray order must never turn "not read" into "read, nothing there".
+    and one stray order must never turn "not read" into "read, nothing there". Nor does a list in which everything
+    is another patient's: whoever asked for it asked for the wrong one.
     """
     resources: list[dict[str, Any]] = []
     unread = dict.fromkeys(SOURCES.values(), REASONS[PrefetchState.ABSENT])
     failed: set[str] = set()
-    for sent, value in call.prefetch.items():
-        key = profile.key_of(sent) if profile else sent
-        read = read_prefetch(value)
+    came = [
+        (profile.key_of(sent) if profile else sent, read_prefetch(value))
+        for sent, value in call.prefetch.items()
+    ]
+    patients = [one for key, read in came if key == "patient" for one in read.resources]
+    subject = Subject(call.patient_id, patients, servers_of(call, profile))
+    for key, read in came:
         resources.extend(read.resources)
         source = SOURCES.get(key)
         if source is not None:
             reason = REASONS.get(read.state)
+            if reason is None and are_of_others(read.resources, subject):
+                reason = OF_OTHERS
             if reason is not None:
                 unread[source] = reason
                 failed.add(source)
@@ -58,3 +69,24 @@ def supply_of(call: HookCall, profile: ClientProfile | None = None) -> Supply:
             ):  # two keys of one source: the worse one counts, in either order
                 unread.pop(source, None)
     return Supply(resources=tuple(resources), unread=unread)
+
+
+def servers_of(call: HookCall, profile: ClientProfile | None = None) -> Collection[str]:
+    """The FHIR bases on which the patient of a call is known: that of the call, else those of the client."""
+    if call.fhir_server:
+        return (call.fhir_server,)
+    return profile.fhir.bases if profile else ()
+
+
+def are_of_others(resources: Iterable[dict[str, Any]], subject: Subject) -> bool:
+    """Whether some of the resources are another patient's and none is this patient's."""
+    found = False
+    for one in resources:
+        if one.get("resourceType") == "Patient":
+            whose = "own" if one.get("id") == subject.id else "other"
+        else:
+            whose = subject.of(one)
+        if whose in {"own", "unplaced"}:
+            return False
+        found = found or whose != "unstated"
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -15,9 +15,10 @@ from fastapi.responses import Response
 from starlette.routing import Route
 
 from fhir_adapter.medications import REQUESTS, STATEMENTS
+from fhir_adapter.subjects import Subject
 from rules.errors import EngineError, RequestError
 from service.cds_hooks.contexts import HookCall, read_hook_call
-from service.cds_hooks.prefetch import Supply, supply_of
+from service.cds_hooks.prefetch import Supply, are_of_others, servers_of, supply_of
 from service.front_door import read_json
 from service.review import Case, Review, review
 from service.silence_board import held_back
@@ -98,7 +99,8 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
     started = time.perf_counter()
     call = read_hook_call(read_json(body, max_bytes=parts.settings.max_body_bytes), service.hook)
     supply = await _complete(parts, client, call, supply_of(call, client.profile), started)
-    _refuse_without_medications(call, supply)
+    servers = servers_of(call, client.profile)
+    _refuse_without_medications(call, supply, servers)
     now = parts.clock()
     tenant = client.profile.id
     silences = parts.silences(tenant, call.patient_id, now)
@@ -117,6 +119,7 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
         unread=supply.unread,
         history=history,
         user=call.user_id,
+        servers=servers,
         # What is silenced must not silence another rule either
         quiet=parts.quiet(client.profile) | {one.rule for one in silences if one.rule},
     )
@@ -171,11 +174,12 @@ async def _complete(
     return completed
 
 
-def _refuse_without_medications(call: HookCall, supply: Supply) -> None:
+def _refuse_without_medications(call: HookCall, supply: Supply, servers: Collection[str]) -> None:
     """412 only when nothing at all is known of medications; drafts and one page of a list are something."""
     if call.drafts or not {"medication-statements", "medication-requests"} <= supply.unread.keys():
         return
-    if any(one.get("resourceType") in _MEDICATIONS for one in supply.resources):
+    known = [one for one in supply.resources if one.get("resourceType") in _MEDICATIONS]
+    if known and not are_of_others(known, Subject(call.patient_id, (), servers)):
         return
     raise RequestError(
         "No list of medications could be had, so nothing can be said about this patient.",

@@ -33,7 +33,8 @@ def test_warfarin_and_a_combination_in_words(reading, bundle):
 
 
 def test_contained_referenced_and_displayed_medications(reading, bundle):
-    read = reading(bundle("r4-contained-and-referenced"), "cr")
+    server = "https://ehr.example.org/fhir"
+    read = reading(bundle("r4-contained-and-referenced"), "cr", servers=(server,))
     by = {(use.record.split("/")[1], use.ingredient): use for use in read.facts.uses}
     assert by["by-reference", "vitamin-k"].daily == 80
     assert by["by-reference", "calcium"].daily == 1000

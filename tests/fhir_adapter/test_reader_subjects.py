@@ -2,6 +2,8 @@
 
 import pytest
 
+from fhir_adapter.bundles import resources_in
+
 
 def _of(patient, statement, reference):
     return statement(id=patient, subject=reference)
@@ -58,6 +60,75 @@ def test_a_record_without_subject_counts_only_if_nobody_else_is_there(reading, s
     assert among_others.facts.uses == ()
     assert [gap.code for gap in among_others.gaps] == ["subject-not-stated"]
     assert "uncoded-medication" in among_others.gaps[0].concerns
+
+
+HERE = "https://ehr.example.org/r4"
+THERE = "https://other.example.org/r4"
+
+
+def _codes(read):
+    return [gap.code for gap in read.gaps]
+
+
+@pytest.mark.parametrize(
+    "server", [HERE, f"{HERE}/", "https://EHR.example.org/r4", "https://ehr.example.org:443/r4"]
+)
+def test_an_absolute_reference_counts_on_the_server_of_the_patient(reading, statement, server):
+    named = statement(subject={"reference": f"{HERE}/Patient/p/_history/3"})
+    read = reading([named], servers=(server,))
+    assert len(read.facts.uses) == 1
+    assert _codes(read) == []
+
+
+def test_the_same_id_on_another_server_is_somebody_else_and_said(reading, statement):
+    """Ids are unique on one server only (FHIR R4, 2.3.0.2)."""
+    named = statement(subject={"reference": f"{THERE}/Patient/p"})
+    read = reading(
+        [named, statement(id="t", subject={"reference": f"{THERE}/Patient/p"})], servers=(HERE,)
+    )
+    assert read.facts.uses == ()
+    assert read.counts["of_other_patients"] == 2
+    (gap,) = read.gaps
+    assert (gap.code, gap.source) == ("patient-of-another-server", "MedicationStatement")
+    assert gap.says.startswith("2 of them")
+    assert "uncoded-medication" in gap.concerns
+    # The path is part of the server: two tenants may share a host
+    tenant = statement(subject={"reference": "https://ehr.example.org/tenant-b/Patient/p"})
+    assert _codes(reading([tenant], servers=(HERE,))) == ["patient-of-another-server"]
+
+
+def test_the_full_url_of_the_patient_names_a_server_too(reading, statement):
+    patient = {"resourceType": "Patient", "id": "p"}
+    entries = [
+        {"fullUrl": f"{THERE}/Patient/p", "resource": patient},
+        {"resource": statement(subject={"reference": f"{THERE}/Patient/p"})},
+    ]
+    known = resources_in({"resourceType": "Bundle", "entry": entries})
+    for servers in ((), (HERE,)):
+        read = reading(known, servers=servers)
+        assert len(read.facts.uses) == 1
+        assert _codes(read) == []
+
+
+def test_where_no_server_is_known_an_absolute_reference_is_read_and_said(reading, statement):
+    named = statement(subject={"reference": f"{HERE}/Patient/p"})
+    read = reading([named])
+    assert len(read.facts.uses) == 1
+    assert _codes(read) == ["patient-server-not-known"]
+    two = reading([named, statement(id="t", subject={"reference": f"{THERE}/Patient/p"})])
+    assert two.facts.uses == ()
+    assert _codes(two) == ["patient-of-another-server"]
+    assert two.counts["of_other_patients"] == 2
+
+
+def test_an_order_for_another_patient_is_not_read_and_said(reading, statement):
+    order = {
+        **statement(id="o", subject={"reference": "Patient/q"}),
+        "resourceType": "MedicationRequest",
+    }
+    read = reading([], drafts=[order])
+    assert read.facts.uses == ()
+    assert _codes(read) == ["order-of-another-patient"]
 
 
 def test_without_an_id_the_only_patient_is_meant(reading, statement):

@@ -235,7 +235,19 @@ def test_another_patients_data_are_not_evaluated(house):
     body = json.loads(
         json.dumps(house.body()).replace("Patient/conformance-1", "Patient/someone-else")
     )
-    assert rules(house.call(VIEW, body)) == []
+    # Every list was somebody else's, so nothing is known of this patient's medications
+    answer = house.call(VIEW, body)
+    assert answer.status_code == 412
+    assert "someone-else" not in answer.text
+    own = house.body()["prefetch"]
+    body["prefetch"]["medicationRequests"] = own["medicationRequests"]
+    answer = house.call(VIEW, body)
+    assert rules(answer) == []
+    said = {
+        one["source"]: one["says"]
+        for one in answer.json()["extension"]["org.dekacard.review"]["gaps"]
+    }
+    assert "not of this patient" in said["medication-statements"]
 
 
 @pytest.mark.requirement("C32")

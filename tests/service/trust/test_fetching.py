@@ -1,6 +1,7 @@
 """What the client did not send is fetched; what could not be fetched stays unread, with words for people."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -10,7 +11,7 @@ from service.cds_hooks.contexts import HookCall
 from service.cds_hooks.discovery import SOURCES
 from service.cds_hooks.fetching import Fetcher
 from service.cds_hooks.prefetch import supply_of
-from tests.fhir_server.server import FhirServer, Slow, failing
+from tests.fhir_server.server import Answers, FhirServer, Slow, failing
 
 TEMPLATES = {
     "patient": "Patient/{{context.patientId}}",
@@ -236,6 +237,37 @@ def test_a_stray_order_under_a_key_of_the_clients_own_proves_no_search(ehr, late
         assert "medication-requests" in supply.unread
         assert stray in supply.resources
     assert "medication-requests" in supply_of(call_of(ehr, {"todaysOrder": stray})).unread
+
+
+OTHERS = {"reference": "Patient/somebody-else"}
+ELSEWHERE = {"reference": "https://other.example.org/fhir/Patient/p1"}
+
+
+@pytest.mark.requirement("C30", "C32")
+@pytest.mark.parametrize("subject", [OTHERS, ELSEWHERE])
+def test_a_list_wholly_of_another_patient_is_not_read(ehr, subject):
+    """Whoever sent it asked for the wrong patient; "no drug" was never looked up."""
+    own, order = RECORD[1], RECORD[1] | {"subject": subject}
+    medicine = {"resourceType": "Medication", "id": "m"}
+
+    def unread(*resources):
+        entries = [{"resource": one} for one in resources]
+        return supply_of(call_of(ehr, {"medicationRequests": bundle(*entries)})).unread
+
+    assert unread(order)["medication-requests"] == "what came is not of this patient"
+    assert "medication-requests" in unread(medicine, order)
+    assert "medication-requests" not in unread(medicine, order, own)
+    stranger = {"resourceType": "Patient", "id": "somebody-else"}
+    assert "patient" in supply_of(call_of(ehr, {"patient": stranger})).unread
+    assert "patient" not in supply_of(call_of(ehr, {"patient": RECORD[0]})).unread
+
+
+@pytest.mark.requirement("C32")
+def test_a_server_that_answers_with_others_leaves_the_source_unread(ehr):
+    others = bundle({"resource": RECORD[1] | {"subject": OTHERS}}, total=1)
+    ehr.faults["MedicationRequest"] = Answers(body=json.dumps(others).encode())
+    supply = complete(ehr, call_of(ehr))
+    assert supply.unread["medication-requests"] == "what came is not of this patient"
 
 
 def _sent_as(name):
