@@ -7,7 +7,6 @@ that deleted it was made anew, and stays.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import orjson
 
 from fhir_adapter.elements import Resource, mapping, mappings, text
 from fhir_adapter.ndjson import Unreadable, chunks_of
+from service.batch.coverage import in_order, moment_of
 from service.batch.values import Reject
 
 
@@ -33,8 +33,8 @@ class Deletions(msgspec.Struct):
         when = self.listed.get(f"{resource.get('resourceType')}/{resource.get('id')}")
         if when is None:
             return False
-        updated = _moment(text(mapping(resource.get("meta")).get("lastUpdated")))
-        deleted = _moment(when)
+        updated = moment_of(text(mapping(resource.get("meta")).get("lastUpdated")))
+        deleted = moment_of(when)
         return updated is None or deleted is None or updated <= deleted
 
     def patient_left(
@@ -85,19 +85,11 @@ def _take(line: bytes, when: str, found: Deletions) -> bool | None:
     if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
         return None
     when = when or text(bundle.get("timestamp"))
-    if _moment(when) is None:
+    if moment_of(when) is None:
         return False
     for entry in mappings(bundle.get("entry")):
         request = mapping(entry.get("request"))
         if request.get("method") == "DELETE":
             name = "/".join(text(request.get("url")).partition("?")[0].split("/")[-2:])
-            found.listed[name] = max(when, found.listed.get(name, ""))
+            found.listed[name] = max(when, found.listed.get(name, ""), key=in_order)
     return True
-
-
-def _moment(value: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

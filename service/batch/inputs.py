@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import orjson
@@ -16,6 +16,7 @@ import orjson
 from fhir_adapter.elements import text
 from fhir_adapter.ndjson import is_zipped
 from rules.errors import RequestError
+from service.batch.coverage import Export, export_of, in_order, shortfalls
 from service.batch.deletions import Deletions, read_deletions
 from service.batch.exports import export_moment, reported_errors
 from service.batch.folders import LINES, files_in, plain_name, readable_name
@@ -26,8 +27,6 @@ DELETED: Final = "deleted"  # the folder that exporters name so
 _PEEK_BYTES: Final = 256 * 1024
 _PEEK_LINES: Final = 100
 _LONGEST_FIRST_LINE: Final = 64 * 1024 * 1024
-# Parameters that leave resources or elements out (FHIR Bulk Data Access 2.0, "Query Parameters")
-_NARROWING: Final = frozenset({"_since", "_typeFilter", "_elements", "_until", "patient"})
 _BOM: Final = b"\xef\xbb\xbf"
 MIXED: Final = ""
 
@@ -65,11 +64,14 @@ def find_inputs(paths: Sequence[Path]) -> Inputs:
     seen: set[Path] = set()
     promised: dict[Path, int] = {}
     deletions: dict[Path, tuple[str, str]] = {}
+    exports: list[Export] = []
     files = list(dict.fromkeys(_given(paths, found.rejects)))
     for path, name in sorted(files, key=lambda one: one[1]):
         manifest = _manifest(path)
         if manifest is not None:
             files += _follow(path, name, manifest, found, promised, deletions)
+            exports.append(export_of(name, manifest))
+    _tell_shortfalls(exports, found)
     for path, name in sorted(dict.fromkeys(files), key=lambda one: one[1]):
         whole = path.resolve()
         if whole in seen or _manifest(path) is not None:
@@ -154,12 +156,8 @@ def _follow(
     deletions: dict[Path, tuple[str, str]],
 ) -> list[tuple[Path, str]]:
     """Local files of a manifest; what it promises and is not there is a reject, never silence."""
-    found.as_of = max(found.as_of, str(manifest.get("transactionTime") or ""))
-    query = parse_qs(urlsplit(str(manifest.get("request") or "")).query)
-    found.exported.update(
-        kind for listed in query.get("_type", ()) for kind in listed.split(",") if kind
-    )
-    _refuse_to_call_it_whole(query, name, found)
+    found.as_of = max(found.as_of, str(manifest.get("transactionTime") or ""), key=in_order)
+    found.exported.update(export_of(name, manifest).types)
     files: list[tuple[Path, str]] = []
     for part, role in (("output", "data"), ("deleted", "deletions"), ("error", "errors")):
         for entry in manifest.get(part) or ():
@@ -189,16 +187,11 @@ def _follow(
     return files
 
 
-def _refuse_to_call_it_whole(query: dict[str, list[str]], name: str, found: Inputs) -> None:
+def _tell_shortfalls(exports: list[Export], found: Inputs) -> None:
     """What was left out by request is not known to be absent: nobody's alert may end because of it."""
-    narrowed = sorted(_NARROWING & query.keys())
-    if narrowed:
-        says = (
-            f"The export was asked for a part only ({', '.join(narrowed)}): "
-            "what is not in it is not taken for absent."
-        )
-        found.rejects.append(Reject(file=name, line=0, code="partial-export", says=says))
-        found.incomplete.add(MIXED)
+    for one in shortfalls(exports):
+        found.rejects.append(Reject(file=one.name, line=0, code="partial-export", says=one.says))
+        found.incomplete |= one.types or {MIXED}
 
 
 def _local(folder: Path, url: str) -> Path | None:
