@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from fastapi import Request
 
     from service.alerts.recorder import Recorder
-    from service.cds_hooks.call_rate import CallRate
+    from service.cds_hooks.call_rate import CallRate, Kind
     from service.cds_hooks.clients import ClientRegistry
     from service.cds_hooks.contexts import HookCall
     from service.cds_hooks.fetching import Fetcher
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
     from service.silence_board import Silence, SilenceBoard
 
+_log = logging.getLogger("dekacard.parts")
 Fetch = Callable[["HookCall", "Client", "Supply", float], Awaitable["Supply"]]
 
 
@@ -119,10 +121,12 @@ class Parts:
             raise
         self.telemetry.known_client(client.profile.id)
         if self._rate is not None:
+            kind: Kind = "feedback" if feedback else "hook" if service_id else "discovery"
             try:
-                self._rate.take(client.profile)
+                self._rate.take(client.profile, kind)
             except TooOften:
-                self.telemetry.count("calls_limited", client.profile.id)
+                self.telemetry.limited(client.profile.id)
+                _log.warning("429 to client %s: %s beyond its limit", client.profile.id, kind)
                 raise
         return client
 

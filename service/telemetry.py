@@ -93,6 +93,13 @@ class Telemetry:
         if note is not None:
             note.reason = reason
 
+    def limited(self, client: str) -> None:
+        """A client called more often than was agreed."""
+        self.count("calls_limited", client)
+        note = current.get()
+        if note is not None:
+            note.reason = "calls-per-minute"
+
     def reviewed(
         self,
         review: Review,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import time
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,7 @@ from service.telemetry import CallNote, Telemetry, current
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_log = logging.getLogger("dekacard.calls")
 _HOOKS: Final = "/cds-services/"
 _PROBES: Final = frozenset(
     {"/livez", "/readyz", "/metrics"}
@@ -40,6 +42,7 @@ class CallWatch:
             return
         telemetry, path = self._telemetry, scope["path"]
         is_hook = scope["method"] == "POST" and _HOOKS in path
+        is_feedback = is_hook and path.rstrip("/").endswith("/feedback")
         begun = time.perf_counter()
         note = CallNote()
         status = 500
@@ -53,8 +56,15 @@ class CallWatch:
         token = current.set(note)
         telemetry.open_calls += 1
         try:
-            if is_hook and telemetry.calls_waiting() - telemetry.streams > self._most_open:
+            # Feedback is short, and a client sends it only once
+            if (
+                is_hook
+                and not is_feedback
+                and telemetry.calls_waiting() - telemetry.streams > self._most_open
+            ):
                 telemetry.count("calls_shed")
+                note.reason = "too-many-open"
+                _log.warning("503 to a call of %s: too many wait", _hook_of(path))
                 await _too_many(scope, receive, noticed)
             elif _is_stream(scope):
                 await self._stream(scope, receive, noticed)

@@ -1,10 +1,14 @@
-"""How often one client may call: a limit per minute in its profile, counted in each worker; beyond it 429."""
+"""How often one client may call: a limit per minute in its profile, counted in each worker; beyond it 429.
+
+Hooks, feedback and discovery are counted apart: a burst of hooks must not cost the answers of clinicians, which a
+client sends once, and a client that reads discovery too often must not lose its cards.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from limits import RateLimitItemPerMinute
 from limits.storage import Storage
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
     from service.cds_hooks.client_profile import ClientProfile
 
+Kind = Literal["hook", "feedback", "discovery"]
+
 
 class CallRate:
     """Counts the calls of each client in one worker."""
@@ -27,14 +33,14 @@ class CallRate:
         self._limiter = FixedWindowRateLimiter(self._counts)
         self._limits: dict[int, RateLimitItemPerMinute] = {}
 
-    def take(self, profile: ClientProfile) -> None:
-        """Count one call; raises TooOften for those beyond the limit of the running minute."""
+    def take(self, profile: ClientProfile, kind: Kind) -> None:
+        """Count one call of its kind; raises TooOften for those beyond the limit of the running minute."""
         limit = profile.calls_per_minute
         item = self._limits.get(limit)
         if item is None:
             item = self._limits[limit] = RateLimitItemPerMinute(limit)
-        if not self._limiter.hit(item, profile.id):
-            ends = self._limiter.get_window_stats(item, profile.id).reset_time
+        if not self._limiter.hit(item, profile.id, kind):
+            ends = self._limiter.get_window_stats(item, profile.id, kind).reset_time
             raise TooOften(max(1, math.ceil(ends - self._clock())))
 
 

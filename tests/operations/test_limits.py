@@ -34,18 +34,25 @@ class TestCallRate:
         now = [1000.0]
         rate = CallRate(lambda: now[0])
         for _ in range(3):
-            rate.take(profile("one", 3))
+            rate.take(profile("one", 3), "hook")
         with pytest.raises(TooOften) as refused:
-            rate.take(profile("one", 3))
+            rate.take(profile("one", 3), "hook")
         assert refused.value.retry_after == 60
         assert refused.value.status == 429
-        rate.take(profile("two", 3))  # somebody else's calls are not counted
+        rate.take(profile("two", 3), "hook")  # somebody else's calls are not counted
         now[0] += 59.5
         with pytest.raises(TooOften) as refused:
-            rate.take(profile("one", 3))
+            rate.take(profile("one", 3), "hook")
         assert refused.value.retry_after == 1
         now[0] += 0.5
-        rate.take(profile("one", 3))
+        rate.take(profile("one", 3), "hook")
+
+    def test_hooks_feedback_and_discovery_are_counted_apart(self):
+        rate = CallRate(lambda: 1000.0)
+        for kind in ("hook", "feedback", "discovery"):
+            rate.take(profile("one", 1), kind)
+            with pytest.raises(TooOften):
+                rate.take(profile("one", 1), kind)
 
     def test_it_is_told_as_a_refusal_of_ours(self):
         assert isinstance(TooOften(5), RequestError)
@@ -75,18 +82,18 @@ def hospital(tmp_path):
         yield client, key
 
 
-def test_a_client_that_calls_too_often_is_told_when_to_come_again(hospital, call_body):
+def test_a_client_that_calls_too_often_is_told_when_to_come_again(hospital, call_body, caplog):
     client, key = hospital
 
-    def call():
+    def call(path=VIEW, content=call_body):
         token = mint_token(
-            key, issuer="https://ehr.example.org", audience=f"{BASE}{VIEW}", now=time.time()
+            key, issuer="https://ehr.example.org", audience=f"{BASE}{path}", now=time.time()
         )
         headers = {
             "authorization": f"Bearer {token}", "content-type": "application/json",
             "origin": "https://ehr.example.org",
         }  # fmt: skip
-        return client.post(VIEW, content=call_body, headers=headers)
+        return client.post(path, content=content, headers=headers)
 
     assert [call().status_code for _ in range(2)] == [200, 200]
     refused = call()
@@ -94,6 +101,11 @@ def test_a_client_that_calls_too_often_is_told_when_to_come_again(hospital, call
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert refused.headers["access-control-allow-origin"] == "https://ehr.example.org"
     assert refused.json()["issue"][0]["code"] == "throttled"
+    assert "429 to client st-elsewhere: hook beyond its limit" in caplog.text
+    # What clinicians answered is sent once: hooks do not use up its budget
+    answer = {"card": "x", "outcome": "accepted", "outcomeTimestamp": "2026-11-22T12:00:00Z"}
+    feedback = json.dumps({"feedback": [answer]})
+    assert call(f"{VIEW}/feedback", feedback).status_code == 200
     # A caller that is not believed uses up nobody's calls
     assert client.post(VIEW, content=call_body).status_code == 401
     metrics = client.get("/metrics").text
@@ -119,6 +131,11 @@ def test_when_too_many_wait_the_next_is_told_to_come_again(start, call_body):
             assert answer.getheader("retry-after") == "1"
             assert answer.getheader("access-control-allow-origin")
             assert json.loads(answer.read())["issue"][0]["code"] == "transient"
+        # What clinicians answered is sent once, and never turned away for the sake of hooks
+        said = {"card": "x", "outcome": "accepted", "outcomeTimestamp": "2026-11-22T12:00:00Z"}
+        assert service.post(f"{VIEW}/feedback", json.dumps({"feedback": [said]}).encode())[0] == 200
+        assert "503 to a call of patient-view: too many wait" in service.log()
+        until(lambda: '"reason":"too-many-open"' in service.log(), service.log)
         assert service.get("/livez")[0] == 200  # whoever watches is never turned away
         slow.send(call_body[100:])
         first = slow.getresponse()
