@@ -63,10 +63,11 @@ def _repeated(
     first = _results(reason)[0]
     if any(lab["measure"] == first["measure"] and _after(lab, first) for lab in facts["labs"]):
         return True
-    # The same finding from another measure: an ionised calcium after a total one
+    # The same finding from another measure: an ionised calcium after a total one, but not its own albumin of later
     names = {_name(one) for one in _findings(reason)}
+    own = [one["source"] for one in _results(reason)]
     return any(
-        _after(lab, first)
+        _after(lab, first) and lab["source"] not in own
         for one in answer["findings"]
         if _name(one) in names
         for lab in _results(one)
