@@ -112,10 +112,12 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
     Exit codes: 0 done, 12 done but something was rejected (see rejects.ndjson), 4 done but a rule broke,
     5 the input cannot be used, 13 interrupted (go on with --resume), 14 the output folder is refused.
     """
+    from service.batch.comparing import refuse_unfinished
     from service.batch.copies import Copies
     from service.batch.progress import Progress
     from service.batch.run import Run
     from service.batch.tables import refuse_tables, write_tables
+    from service.batch.what_if import with_packs
     from service.explaining import read_moment
     from service.settings import Settings
 
@@ -139,6 +141,10 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
     copies = Copies(out, resume=resume)
     if tables is not None:
         refuse_tables(tables)
+    if compare_run is not None:
+        refuse_unfinished(compare_run)
+    if compare is not None:
+        with_packs(options, compare)  # said now, not after the review
     try:
         given = copies.of(paths or [], sql or [], sql_database)
         with _followed(settings, client, options, store=store) as (options, handover):

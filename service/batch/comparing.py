@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,8 @@ class Difference:
 
     def __init__(self, before: Path, after: Path) -> None:
         self._before, self._after = before, after
+        self._doubtful = _rejected(after)
+        self.unnamed = self._doubtful[""]
         self.rules: dict[str, dict[str, list[str]]] = {}
 
     def changes(self) -> Iterator[dict[str, Any]]:
@@ -50,8 +53,13 @@ class Difference:
         for key in sorted(before.keys() | after.keys()):
             was, now = before.get(key), after.get(key)
             change = _change(was, now)
+            if change == "cleared" and patient in self._doubtful:
+                change = "unsure"
             rule = self.rules.setdefault(key[0], {})
-            rule.setdefault(change, []).append(patient)
+            kind = change
+            if was and now and change == "severity":
+                kind = f"{was['indicator']} to {now['indicator']}"
+            rule.setdefault(kind, []).append(patient)
             if change != "same":
                 yield {
                     "patient": patient,
@@ -74,11 +82,27 @@ def _change(was: dict[str, str] | None, now: dict[str, str] | None) -> str:
     return "changed" if any(was[name] != now[name] for name in _TOLD) else "same"
 
 
+def refuse_unfinished(folder: Path) -> None:
+    """Only a finished run can be compared with.
+
+    Raises:
+        RequestError: the folder holds none.
+    """
+    if not all((folder / name).is_file() for name in ("run.json", RECOMMENDATIONS)):
+        raise RequestError(f"{folder} holds no finished run.")
+
+
+def _rejected(run: Path) -> Counter[str]:
+    """How often something of each patient was rejected: what is no longer said about them may still be true."""
+    refuse_unfinished(run)
+    with (run / "rejects.ndjson").open("rb") as file:
+        return Counter(orjson.loads(line).get("patient", "") for line in file)
+
+
 def _patients(
     folder: Path,
 ) -> Iterator[tuple[str, dict[tuple[str, str], dict[str, str]]]]:
-    if not (folder / "run.json").is_file():
-        raise RequestError(f"{folder} holds no finished run.")
+    refuse_unfinished(folder)
     with (folder / RECOMMENDATIONS).open(newline="", encoding="utf-8") as file:
         patient = ""
         own: dict[tuple[str, str], dict[str, str]] = {}
@@ -108,12 +132,13 @@ def told(difference: Difference, examples: int = 5) -> Iterator[str]:
     words = {
         "new": "appears for",
         "cleared": "vanishes for",
-        "severity": "changes its urgency for",
+        "unsure": "is no longer said, but something of theirs was rejected, for",
         "changed": "says something else for",
     }
     quiet = True
     for rule, changes in sorted(difference.rules.items()):
-        for change, verb in words.items():
+        turns = {one: f"turns from {one} for" for one in sorted(changes) if " to " in one}
+        for change, verb in (words | turns).items():
             patients = changes.get(change, [])
             if patients:
                 quiet = False
@@ -122,5 +147,7 @@ def told(difference: Difference, examples: int = 5) -> Iterator[str]:
                 )
                 more = f" and {len(patients) - examples} more" if len(patients) > examples else ""
                 yield f"{rule} {verb} {len(patients)} ({some}{more})"
+    if difference.unnamed and any("cleared" in one for one in difference.rules.values()):
+        yield f"{difference.unnamed} rejects name no patient: what vanished may still be true."
     if quiet:
         yield "Nothing differs."

@@ -66,9 +66,14 @@ class Copies:
                 return made
         if (self._out / ".work").exists() or (self._out / "run.json").exists():
             raise OutputRefused(f"{self._out} holds another run already.")
-        folder.mkdir(parents=True, exist_ok=True)
         beside = folder / "part"
-        make(beside)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            make(beside)
+        except OSError as error:
+            raise OutputRefused(
+                f"{name} cannot be copied into {self._out} ({error.strerror})."
+            ) from None
         return beside.rename(folder / (name + ".gz" if _is_zipped(beside) else name))
 
 

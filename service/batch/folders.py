@@ -15,6 +15,8 @@ LINES: Final = (".ndjson", ".jsonl")
 ENDINGS: Final = (".json", *LINES)
 # Written by exporters beside the data; they hold no resources.
 _NOT_DATA: Final = frozenset({"log.ndjson"})
+# What each finished run leaves: a folder with these holds results, not data.
+_OF_A_RUN: Final = ("run.json", "run.meta.json", "rejects.ndjson")
 
 
 def plain_name(path: Path) -> Path:
@@ -65,6 +67,8 @@ def _walk(at: Path, folder: Path, top: Path, rejects: list[Reject]) -> Iterator[
         if entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
+            if all((path / one).is_file() for one in _OF_A_RUN):
+                continue
             yield from _walk(path, folder, top, rejects)
             continue
         problem = _problem(path, top)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 WORK: Final = ".work"
 NOT_FETCHED: Final = "not fetched"
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 INCOMPLETE: Final = "not fetched as a whole"
 _SHARD_BYTES: Final = 32 * 1024 * 1024
 
@@ -267,8 +269,11 @@ class Run:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.out.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.out / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.out / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as error:
+            raise OutputRefused(f"{self.out} cannot be written ({error.strerror}).") from None
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -291,6 +296,13 @@ def _stoppable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Interrupted("Stopped. What is done is kept; go on with --resume.") from None
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise Interrupted(
+            f"The results cannot be written ({os.strerror(error.errno)}). "
+            "What is done is kept; make room, then go on with --resume."
+        ) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -59,7 +59,7 @@ def session(master: str) -> Any:
     """A Spark session for a master URL; Java comes from the extra when the system has none.
 
     Raises:
-        RequestError: PySpark is not installed.
+        RequestError: PySpark is not installed, or does not start.
     """
     try:
         from pyspark.sql import SparkSession
@@ -72,14 +72,22 @@ def session(master: str) -> Any:
         os.environ.setdefault(
             "PYSPARK_PYTHON", sys.executable
         )  # workers on this machine need our packages
-    return (
+    from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+    from pyspark.errors import PySparkException
+
+    wanted = (
         SparkSession.builder.master(master)
         .appName("dekacard review")
         .config("spark.ui.enabled", "false")
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", str(BATCH_ROWS))
         .config("spark.sql.adaptive.enabled", "false")
-        .getOrCreate()
     )
+    try:
+        return wanted.getOrCreate()
+    except (Py4JError, PySparkException) as error:
+        raise RequestError(
+            f"Spark does not start with the master {master!r}; what it wrote above says why."
+        ) from error
 
 
 def _find_java() -> None:
@@ -160,7 +168,7 @@ def _giving_up() -> Iterator[None]:
     Raises:
         Interrupted: the job failed as often as Spark tries.
     """
-    from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
     try:
