@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from fhir_adapter.bundles import group_by_patient, resources_in
+from fhir_adapter.elements import mapping, reference_of, text
 from fhir_adapter.ndjson import Chunk, Unreadable, chunks_of, is_zipped, key_of, key_of_line
 from fhir_adapter.sieve import Sieve
 from service.batch.shards import Form, Record
@@ -105,7 +106,7 @@ class Scanner:
     def _keep(self, place: _Place, line: bytes, value: dict[str, Any], keep: Keep) -> None:
         key = key_of(value)
         if not key:
-            place.reject("no-patient", f"The {value['resourceType']} does not say whose it is.")
+            place.reject("no-patient", _whose(value))
             return
         place.report.hits += 1
         keep(place.record(key, Form.LINE, line))
@@ -129,7 +130,7 @@ class Scanner:
             return
         resources = resources_in(value)
         if not resources:
-            place.reject("no-resource", "It is neither a FHIR resource nor a Bundle with any.")
+            place.reject("no-resource", _what(value))
             return
         groups = group_by_patient(resources)
         alone = len(groups) == 1
@@ -139,7 +140,7 @@ class Scanner:
                 for one in own:
                     kind = str(one.get("resourceType"))
                     if self._sieve.reads(kind):
-                        place.reject("no-patient", f"The {kind} does not say whose it is.")
+                        place.reject("no-patient", _whose(one))
                 continue
             place.report.hits += 1
             if alone and value.__class__ is dict:
@@ -182,6 +183,35 @@ def _whole(stretch: Stretch) -> bytes:
         raise Unreadable(
             "The file is no whole gzip file, and one document: it was not read."
         ) from None
+
+
+def _whose(resource: Mapping[str, Any]) -> str:
+    """Why nobody knows whose a resource is; never says what stands there."""
+    kind = text(resource.get("resourceType"))
+    if kind == "Patient":
+        return "The Patient has no id."
+    whose = mapping(resource.get("subject") or resource.get("patient"))
+    target = reference_of(whose)
+    if target.startswith("#"):
+        return (
+            f"The {kind} is about a patient inside itself (contained), whom nothing else can name."
+        )
+    if target:
+        return f"The {kind} is about something that is no Patient (a Group, a Device ...)."
+    if whose:
+        return (
+            f"The {kind} names its patient without a reference (by an identifier or a name only)."
+        )
+    return f"The {kind} does not say whose it is: it has no subject."
+
+
+def _what(value: Any) -> str:
+    """Why a document holds nothing to review."""
+    if isinstance(value, dict) and value.get("resourceType") in _CONTAINERS:
+        return f"The {value['resourceType']} holds no resource."
+    if isinstance(value, dict):
+        return "It is JSON, but no FHIR resource: it has no resourceType."
+    return "It is JSON, but neither a FHIR resource nor a list of any."
 
 
 def lines_of(data: bytes) -> Iterator[tuple[int, bytes]]:

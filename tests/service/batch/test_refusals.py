@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from service.batch.cli import app
 from service.batch.run import Run
-from tests.service.batch.people import AS_OF, population, write_lines
+from tests.service.batch.people import AS_OF, WARFARIN, population, write_lines
 from tests.service.batch.test_review import options, rejects, results, rows
 
 
@@ -93,3 +93,29 @@ def test_what_is_no_longer_said_because_of_a_reject_is_not_called_cleared_withou
     ]
     lost = {(one["patient"], one["change"]) for one in changes if one["is"] is None}
     assert lost == {("p000", change)}
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({}, "it has no subject"),
+        ({"subject": {"identifier": {"value": "943"}}}, "by an identifier or a name only"),
+        ({"subject": {"reference": "Group/7"}}, "no Patient (a Group"),
+        ({"subject": {"reference": "#p"}}, "inside itself (contained)"),
+    ],
+)
+def test_why_nobody_knows_whose_a_record_is(tmp_path, more, says):
+    inside = tmp_path / "in"
+    inside.mkdir()
+    record = {"resourceType": "MedicationRequest", "id": "r", "medicationCodeableConcept": WARFARIN}
+    (inside / "one.json").write_text(json.dumps(record | more))
+    (inside / "lines.ndjson").write_text(json.dumps(record | more) + "\n")
+    (inside / "table.json").write_text('{"rows": []}')
+    (inside / "empty.json").write_text('{"resourceType": "Bundle", "entry": []}')
+    Run(tmp_path / "out").review([inside], options())
+    told = {one["file"]: one["says"] for one in rejects(tmp_path / "out")}
+    assert says in told["one.json"]
+    assert says in told["lines.ndjson"]
+    assert "no resourceType" in told["table.json"]
+    assert told["empty.json"] == "The Bundle holds no resource."
+    assert "943" not in json.dumps(told)
