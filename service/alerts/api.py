@@ -21,6 +21,8 @@ from service.alerts.wire import (
     AlertPage,
     Conflict,
     Event,
+    Number,
+    Text,
     alert_of,
     event_of,
 )
@@ -76,14 +78,14 @@ def api_router(
     def list_alerts(  # noqa: PLR0913, PLR0917  each is a query parameter
         bearer: Annotated[Any, Depends(allowed("see-alerts"))],
         view: Literal["todo", "all-open", "closed", "everything"] = "todo",
-        rule: str = "",
+        rule: Text = "",
         indicator: Literal["", "critical", "warning", "info"] = "",
-        assignee: str = "",
+        assignee: Text = "",
         unassigned: bool = False,
-        patient: str = "",
-        course: str = "",
+        patient: Text = "",
+        course: Text = "",
         mode: Literal["", "shadow", "review", "live"] = "",
-        after: str = "",
+        after: Text = "",
         size: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> AlertPage:
         from service.alerts.worklist import Filter
@@ -97,14 +99,14 @@ def api_router(
         return AlertPage(alerts=[alert_of(row) for row in found.rows], after=found.after)
 
     @router.get("/alerts/{number}", summary="One alert")
-    def show_alert(number: int, bearer: Annotated[Any, Depends(allowed("see-alerts"))]) -> Alert:
+    def show_alert(number: Number, bearer: Annotated[Any, Depends(allowed("see-alerts"))]) -> Alert:
         row = record.store().alert(bearer.tenant, number)
         note(bearer, "view", f"alert/{number}")
         return alert_of(row)
 
     @router.get("/alerts/{number}/events", summary="What happened to an alert, oldest first")
     def show_events(
-        number: int, bearer: Annotated[Any, Depends(allowed("see-alerts"))]
+        number: Number, bearer: Annotated[Any, Depends(allowed("see-alerts"))]
     ) -> list[Event]:
         rows = record.store().events(bearer.tenant, number)
         note(bearer, "view", f"alert/{number}/events")
@@ -116,7 +118,7 @@ def api_router(
         responses={409: {"model": Conflict, "description": "Somebody else was quicker."}},
     )
     def act_on_alert(
-        number: int, wanted: ActionWanted, bearer: Annotated[Any, Depends(allowed("triage"))]
+        number: Number, wanted: ActionWanted, bearer: Annotated[Any, Depends(allowed("triage"))]
     ) -> Alert:
         from service.alerts.lifecycle import Request
         from service.alerts.store import Stale

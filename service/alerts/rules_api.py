@@ -15,9 +15,11 @@ from service.alerts.wire import (
     Decision,
     ModeChange,
     ModeWanted,
+    Number,
     PacksReloaded,
     RuleLine,
     RunLine,
+    Text,
     change_of,
     run_of,
 )
@@ -97,7 +99,7 @@ def add_rule_routes(
 
     @router.get("/mode-changes", summary="Changes of mode, newest first")
     def show_mode_changes(
-        bearer: Annotated[Any, Depends(allowed("see-rules"))], rule: str = ""
+        bearer: Annotated[Any, Depends(allowed("see-rules"))], rule: Text = ""
     ) -> list[ModeChange]:
         from service.rollout import changes
 
@@ -123,7 +125,7 @@ def add_rule_routes(
         "/mode-changes/{number}/decision", summary="Approve or refuse what somebody else asked for"
     )
     def decide_mode(
-        number: int, wanted: Decision, bearer: Annotated[Any, Depends(allowed("change-modes"))]
+        number: Number, wanted: Decision, bearer: Annotated[Any, Depends(allowed("change-modes"))]
     ) -> ModeChange:
         from service.rollout import decide
 

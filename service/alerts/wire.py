@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from service.alerts.past_answers import instant
+
+_LARGEST: Final = 2**63 - 1  # what a column for whole numbers holds
+
+
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("no database keeps a text with NUL")
+    return value
+
+
+Number = Annotated[int, Field(ge=1, le=_LARGEST)]
+Text = Annotated[str, AfterValidator(_without_nul)]
 
 
 class _Part(BaseModel):
@@ -80,11 +92,11 @@ class ActionWanted(_Part):
         "acknowledge", "claim", "release", "assign", "resolve", "override", "data-problem", "snooze", "wake",
         "comment", "reopen",
     ]  # fmt: skip
-    version: int
-    reason: str = Field(default="", max_length=200)
-    note: str = Field(default="", max_length=4000)
+    version: int = Field(ge=0, le=_LARGEST)
+    reason: Text = Field(default="", max_length=200)
+    note: Text = Field(default="", max_length=4000)
     until: datetime | None = None
-    to: str = Field(default="", max_length=200)
+    to: Text = Field(default="", max_length=200)
 
 
 class Conflict(_Part):
@@ -120,7 +132,7 @@ class ModeWanted(_Part):
     """The mode that a rule should have for this client, and why."""
 
     mode: Literal["off", "shadow", "review", "live"]
-    reason: str = Field(min_length=3, max_length=1000)
+    reason: Text = Field(min_length=3, max_length=1000)
 
 
 class Decision(_Part):

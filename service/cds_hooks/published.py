@@ -1,4 +1,4 @@
-"""The OpenAPI document of the hooks, made of the JSON Schemas that lie beside this file."""
+"""The OpenAPI document: the hooks by the JSON Schemas that lie beside this file, and every refusal as it is sent."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ _WORDS: Final = {
     "500": "An unexpected error; nothing was evaluated.",
     "503": "The rules could not be evaluated; try again.",
 }
+_RECORD: Final = "/api/v1/"
+_OF_RECORD: Final = {
+    "400": "The request cannot be read, or is not possible as things stand.",
+    "422": "A parameter or member has not the expected form.",
+}
+_REFUSED: Final = {FHIR_JSON: {"schema": {"$ref": "#/components/schemas/OperationOutcome"}}}
 _OUTCOME: Final = {
     "title": "OperationOutcome",
     "description": "FHIR OperationOutcome; it never repeats the input.",
@@ -65,6 +71,9 @@ def describe(app: FastAPI) -> None:
             held["OperationOutcome"] = _OUTCOME
             held |= {name: _relocated(schema, name) for name, schema in schemas().items()}
             _describe_paths(document["paths"])
+            _describe_refusals(document["paths"])
+            for unused in ("HTTPValidationError", "ValidationError"):
+                held.pop(unused, None)
             app.openapi_schema = document
         return app.openapi_schema
 
@@ -73,7 +82,9 @@ def describe(app: FastAPI) -> None:
 
 def _describe_paths(paths: dict[str, Any]) -> None:
     requests = [{"$ref": f"#/components/schemas/request-{one.hook}"} for one in SERVICES.values()]
-    paths["/cds-services"]["get"]["responses"] = _answers("discovery", "401", "403", "500", "503")
+    paths["/cds-services"]["get"]["responses"] = _answers(
+        "discovery", "401", "403", "429", "500", "503"
+    )
     call = paths["/cds-services/{service_id}"]["post"]
     call["requestBody"] = _body({"anyOf": requests})
     call["responses"] = _answers("response", *_WORDS)
@@ -86,15 +97,29 @@ def _describe_paths(paths: dict[str, Any]) -> None:
             parameter["schema"] = {"type": "string", "enum": sorted(SERVICES)}
 
 
+def _describe_refusals(paths: dict[str, Any]) -> None:
+    """The interface of the record refuses as the hooks do; the framework would promise a form of its own."""
+    for path, operations in paths.items():
+        if not path.startswith(_RECORD):
+            continue
+        for operation in operations.values():
+            told = operation["responses"]
+            for status in ("400", "401", "403", "404", "422", "500", "503"):
+                words = told.get(status, {}).get("description") if status != "422" else None
+                told[status] = {
+                    "description": words or _OF_RECORD.get(status) or _WORDS[status],
+                    "content": _REFUSED,
+                }
+
+
 def _body(schema: dict[str, Any]) -> dict[str, Any]:
     return {"required": True, "content": {_JSON: {"schema": schema}}}
 
 
 def _answers(name: str, *statuses: str) -> dict[str, Any]:
     done = {"schema": {"$ref": f"#/components/schemas/{name}"}}
-    refused = {FHIR_JSON: {"schema": {"$ref": "#/components/schemas/OperationOutcome"}}}
     return {"200": {"description": "Answered.", "content": {_JSON: done}}} | {
-        status: {"description": _WORDS[status], "content": refused} for status in statuses
+        status: {"description": _WORDS[status], "content": _REFUSED} for status in statuses
     }
 
 
