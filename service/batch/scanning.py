@@ -198,11 +198,11 @@ def _whose(resource: Mapping[str, Any]) -> str:
         )
     if target:
         return f"The {kind} is about something that is no Patient (a Group, a Device ...)."
-    if whose:
+    if "identifier" in whose or "display" in whose:
         return (
             f"The {kind} names its patient without a reference (by an identifier or a name only)."
         )
-    return f"The {kind} does not say whose it is: it has no subject."
+    return f"The {kind} does not say whose it is: its subject is missing or withheld."
 
 
 def _what(value: Any) -> str:

@@ -98,7 +98,8 @@ def test_what_is_no_longer_said_because_of_a_reject_is_not_called_cleared_withou
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ({}, "it has no subject"),
+        ({}, "is missing or withheld"),
+        ({"subject": {"extension": [{"valueCode": "masked"}]}}, "is missing or withheld"),
         ({"subject": {"identifier": {"value": "943"}}}, "by an identifier or a name only"),
         ({"subject": {"reference": "Group/7"}}, "no Patient (a Group"),
         ({"subject": {"reference": "#p"}}, "inside itself (contained)"),
