@@ -66,6 +66,8 @@ def _of_bundle(bundle: Resource) -> Prefetched:
         )  # what looks like entries is unreadable, which is not "none"
     plain = _plain_resources(bundle.get("entry"))
     found = tuple(resources_in(bundle) if plain is None else plain)
+    if plain is not None and "link" not in bundle and not _is_short(bundle, len(found)):
+        return Prefetched(PrefetchState.DATA, found) if found else Prefetched(PrefetchState.EMPTY)
     outcomes = _outcomes(bundle) if plain is None else []
     links = mappings(bundle.get("link")) if "link" in bundle else ()
     link = next((text(one.get("url")) for one in links if one.get("relation") == "next"), "")

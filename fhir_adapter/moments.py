@@ -34,6 +34,8 @@ def _moment(text: str, zone: tzinfo) -> Moment | None:
         if len(text) == _WHOLE_DAY:
             day = date.fromisoformat(text)
             return Moment(day, day)
+        if len(text) > _WHOLE_DAY:
+            return _with_time(text, zone)
         if _YEAR.fullmatch(text):
             return Moment(date(int(text), 1, 1), date(int(text), 12, 31))
         month = _MONTH.fullmatch(text)
@@ -42,14 +44,21 @@ def _moment(text: str, zone: tzinfo) -> Moment | None:
             return Moment(
                 date(year, number, 1), date(year, number, calendar.monthrange(year, number)[1])
             )
-        if "T" not in text[_WHOLE_DAY : _WHOLE_DAY + 1]:
-            return None
-        instant = datetime.fromisoformat(_LEAP_SECOND.sub(":59", text))
-        # Without a zone the time is the client's: rejecting it would lose whole published test sets.
-        instant = instant.replace(tzinfo=zone) if instant.tzinfo is None else instant
-        day = instant.astimezone(zone).date()
     except (ValueError, OverflowError):
+        pass
+    return None
+
+
+def _with_time(text: str, zone: tzinfo) -> Moment | None:
+    if text[_WHOLE_DAY] != "T":
         return None
+    if ":60" in text:
+        text = _LEAP_SECOND.sub(":59", text)
+    instant = datetime.fromisoformat(text)
+    # Without a zone the time is the client's: rejecting it would lose whole published test sets.
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=zone)
+    day = instant.astimezone(zone).date()
     return Moment(day, day, instant)
 
 

@@ -105,7 +105,6 @@ def _lab(
         lens.take_back(record)
         return None
     measure = known.is_
-    concerns = (measure, lens.vocabulary.measures[measure].source)
     taken = _taken(record, lens)
     if taken is not None and taken.first > lens.today:
         # After the moment of the review: it decides nothing, and does not outdate what was drawn before.
@@ -132,7 +131,7 @@ def _lab(
             "modifierExtension",
             problem,
             "The result carries a modifier that is not understood.",
-            concerns,
+            (measure, lens.vocabulary.measures[measure].source),
         )
     if not problem and status not in _USABLE:
         problem = "not-final"
@@ -143,7 +142,8 @@ def _lab(
             or (value.comparator.startswith(">") and amount > high)
         ):
             problem = "implausible"
-    if not problem and (taken is None or not taken.exact):
+    day = taken.first if taken is not None and taken.exact else None
+    if not problem and day is None:
         problem = "no-date"
     if problem:
         lens.counts["unusable_results"] += 1
@@ -153,10 +153,10 @@ def _lab(
         value=amount,
         unit=unit.unit if unit else "",
         comparator=value.comparator,
-        taken=taken.first if taken and taken.exact else None,
+        taken=day,
         instant=taken.instant if taken else None,
         status=status or "unknown",
-        performer=_performer(record),
+        performer=_performer(record) if "performer" in record else "",
         code=code,
         group=known.group,
         specimen=reference_of(record["specimen"]) if "specimen" in record else "",

@@ -72,7 +72,10 @@ class Evidence:
         return tuple(lab for lab in self._newest_first(measure) if lab.problem)
 
     def _newest_first(self, measure: str) -> list[LabResult]:
-        return sorted(self._labs_by_measure.get(measure, ()), key=_newest_first)
+        return self.once(
+            ("newest first", measure),
+            lambda: sorted(self._labs_by_measure.get(measure, ()), key=_newest_first),
+        )
 
     def conditions_of(self, problem: str) -> tuple[Condition, ...]:
         """Entries of the problem list for one problem, whatever their status."""

@@ -76,23 +76,16 @@ class Stage:
 
 def triggers_of(facts: FactSet) -> frozenset[str]:
     """What the record of a patient is about, in the words of ``needs``."""
-    found: set[str] = set()
-    for use in facts.uses:
-        for name in use.classes:
-            found.add("class:" + name)
-    for lab in facts.labs:
-        found.add("measure:" + lab.measure)
-    for condition in facts.conditions:
-        found.add("problem:" + condition.problem)
-    for procedure in facts.procedures:
-        found.add("procedure:" + procedure.procedure)
-    for goal in facts.goals:
-        found.add("goal:" + goal.measure)
-    for order in facts.orders:
-        found.add("order:" + order.measure)
-    for diet in facts.diets:
-        found.add("food:" + diet.food)
-    return frozenset(found)
+    subjects = (
+        ("class:", {name for use in facts.uses for name in use.classes}),
+        ("measure:", {lab.measure for lab in facts.labs}),
+        ("problem:", {condition.problem for condition in facts.conditions}),
+        ("procedure:", {done.procedure for done in facts.procedures}),
+        ("goal:", {goal.measure for goal in facts.goals}),
+        ("order:", {order.measure for order in facts.orders}),
+        ("food:", {diet.food for diet in facts.diets}),
+    )
+    return frozenset([prefix + name for prefix, names in subjects for name in names])
 
 
 class Plan:
@@ -138,13 +131,12 @@ class Plan:
     def proceed(self, stage: Stage, evidence: Evidence) -> Stage:
         """The next derivation, now that the one of ``stage`` has been run; the end when nothing is left to ask."""
         outcome = tuple([_has_match(one, evidence) for one in stage.watched])
-        try:
-            return stage.after[outcome]
-        except KeyError:
+        following = stage.after.get(outcome)
+        if following is None:
             now = {one for one, yes in zip(stage.watched, outcome, strict=True) if yes}
             following = self._stage(stage.remaining, stage.alive, stage.matched | now)
             stage.after[outcome] = following
-            return following
+        return following
 
     def for_cards(self, fired: Iterable[str], facts: FactSet) -> tuple[Derivation, ...]:
         """What the cards of rules that fired look at beyond their conditions, in the order of the rulebook."""
@@ -283,18 +275,20 @@ def _asked_by_card(card: CardModel | None) -> Iterator[str]:
 def _has_match(pattern: Pattern, evidence: Evidence) -> bool:
     name, tests = pattern
     made = evidence.findings(name)
-    if not tests:
+    if (
+        not made or not tests
+    ):  # mostly nothing was found, or the finding itself is all that is asked for
         return bool(made)
     for one in made:  # noqa: SIM110 - any() would cost as much as the tests themselves
-        if _passes({"about": one.about, **one.values}, tests):
+        if _passes(one.values, tests, one.about):
             return True
     return False
 
 
-def _passes(values: Mapping[str, Any], tests: tuple[SingleTest, ...]) -> bool:
+def _passes(values: Mapping[str, Any], tests: tuple[SingleTest, ...], about: str = "") -> bool:
     """Whether all tests hold, exactly as the matchers see it: what is unknown passes none."""
     for test in tests:
-        value = values.get(test.field)
+        value = about if test.field == "about" else values.get(test.field)
         if value is None:
             return False
         if isinstance(value, date):

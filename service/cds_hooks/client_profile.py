@@ -238,7 +238,10 @@ class ClientProfile(_Part):
 
     def key_of(self, sent: str) -> str:
         """Our name of a prefetch key as this client sends it; an unknown one is returned as it is."""
-        return next((k for k, entry in self.prefetch.items() if sent in entry.sent_as), sent)
+        for ours, entry in self.prefetch.items():
+            if sent in entry.sent_as:
+                return ours
+        return sent
 
     def audiences(self, paths: Iterable[str]) -> frozenset[str]:
         """The exact ``aud`` values accepted for endpoint ``paths`` (``/cds-services/...``)."""

@@ -24,6 +24,7 @@ REASONS: Final[Mapping[PrefetchState, str]] = {
     PrefetchState.TRUNCATED: "the client sent only the first page",
 }
 OF_OTHERS: Final = "what came is not of this patient"
+_NOTHING_SENT: Final = dict.fromkeys(SOURCES.values(), REASONS[PrefetchState.ABSENT])
 
 
 class Supply(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +47,7 @@ def supply_of(call: HookCall, profile: ClientProfile | None = None) -> Supply:
     is another patient's: whoever asked for it asked for the wrong one.
     """
     resources: list[dict[str, Any]] = []
-    unread = dict.fromkeys(SOURCES.values(), REASONS[PrefetchState.ABSENT])
+    unread = dict(_NOTHING_SENT)
     failed: set[str] = set()
     came = [
         (profile.key_of(sent) if profile else sent, read_prefetch(value))

@@ -172,9 +172,9 @@ def _readings(e: Evidence) -> Iterator[Reading]:
     for place, lab in enumerate(labs):
         if place in done or (lab.taken is not None and lab.taken > e.today):
             continue
-        draw = [other for other in labs if _same_draw(lab, other)]
-        done.update(index for index, other in enumerate(labs) if _same_draw(lab, other))
-        reading = _read_draw(e, draw)
+        places = [index for index, other in enumerate(labs) if _same_draw(lab, other)]
+        done.update(places)
+        reading = _read_draw(e, [labs[index] for index in places])
         if reading is not None:
             yield reading
 
