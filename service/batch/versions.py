@@ -17,7 +17,7 @@ import msgspec
 import orjson
 
 from fhir_adapter.elements import Resource, Version, text, version_of
-from fhir_adapter.ndjson import Unreadable, chunks_of
+from fhir_adapter.ndjson import Chunk, Unreadable, chunks_of
 from fhir_adapter.sieve import lines_at
 from service.batch.inputs import MIXED
 from service.batch.shards import Form, Record
@@ -107,10 +107,11 @@ class LaterVersions:
         ids = self._ids.get(stretch.kind)
         if stretch.form != "lines" or not ids:
             return
+        usual = _usual_beginning(stretch.kind)
         try:
             for chunk in chunks_of(Path(stretch.path), stretch.offset, stretch.length):
                 if _says_its_version(chunk.data):
-                    for line in _lines_with(ids, chunk.data):
+                    for line in _lines_with(ids, chunk, usual):
                         self._take(line, found)
         except (Unreadable, OSError):
             return  # the scan of the same file reports it
@@ -126,8 +127,20 @@ class LaterVersions:
             found[name] = version
 
 
-def _lines_with(ids: set[bytes], data: bytes) -> Iterator[bytes]:
+def _usual_beginning(kind: str) -> re.Pattern[bytes]:
+    """How nearly all servers begin a line; where each line of a chunk does so, ids are in the order of the lines."""
+    return re.compile(rb'\n\{"resourceType":"' + kind.encode() + rb'","id":"([^"\\]*)"')
+
+
+def _lines_with(ids: set[bytes], chunk: Chunk, usual: re.Pattern[bytes]) -> Iterator[bytes]:
     """Lines that name one of these ids, and those that may spell it in another way."""
+    data = chunk.data
+    named = usual.findall(b"\n" + data)
+    if len(named) == chunk.lines:
+        if not ids.isdisjoint(named):
+            lines = data.split(b"\n")
+            yield from (lines[number] for number, one in enumerate(named) if one in ids)
+        return
     places = [one.start() for one in _ESCAPED.finditer(data)] if b"\\u00" in data else []
     if not ids.isdisjoint(_ID.findall(data)):
         places += [one.start() for one in _ID.finditer(data) if one[1] in ids]

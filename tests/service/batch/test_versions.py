@@ -54,12 +54,16 @@ def on_warfarin(out):
     return {row["patient"] for row in rows(out) if row["rule"].startswith("vka-")}
 
 
+@pytest.mark.parametrize("plain", [True, False])
 @pytest.mark.parametrize("first", [True, False])
-def test_a_later_version_of_no_concern_ends_the_earlier_one(tmp_path, first):
+def test_a_later_version_of_no_concern_ends_the_earlier_one(tmp_path, first, plain):
     """The order was corrected: it had been entered as warfarin."""
     old, new = at(request("ada", WARFARIN, 1), 1), at(request("ada", AMLODIPINE, 1), 2, "2")
     parts = [[*person("ada"), old], [new]]
-    told = review(write(tmp_path / "in", *(parts if first else parts[::-1])), tmp_path / "out")
+    others = [at(request(f"p{one}", AMLODIPINE, 1), 3) for one in range(9)]
+    parts[1] = [*others, *parts[1], *others]
+    folder = write(tmp_path / "in", *(parts if first else parts[::-1]), plain=plain)
+    told = review(folder, tmp_path / "out")
     assert told["outdated"] == 1
     assert on_warfarin(tmp_path / "out") == set()
 
