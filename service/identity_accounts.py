@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from rules.errors import RequestError
 from service.alerts import identity_tables, models
-from service.alerts.access import ROLES, Role
+from service.alerts.access import ROLES, Role, refuse_last_admin
 from service.alerts.past_answers import micros
 from service.identity import note
 
@@ -98,7 +98,7 @@ def change_role(
         if before == role:
             return
         if before == "admin":
-            _refuse_last_admin(connection, tenant, name)
+            refuse_last_admin(connection, tenant, name)
         connection.execute(update(table).where(here).values(role=role))
         connection.execute(
             delete(session).where(session.c.tenant == tenant, session.c.account == name)
@@ -136,24 +136,3 @@ def enable_account(
         note(connection, keyring, tenant, actor, "account-enabled", name, now)
 
     database.write(write)
-
-
-def refuse_last_admin(database: Database, tenant: str, name: str) -> None:
-    """Refuse to go on when nobody else could manage the accounts of the client.
-
-    Raises:
-        RequestError: it is the last administrator (409).
-    """
-    with database.reading() as connection:
-        _refuse_last_admin(connection, tenant, name)
-
-
-def _refuse_last_admin(connection: Connection, tenant: str, name: str) -> None:
-    table = models.account
-    admins = connection.scalars(
-        select(table.c.name).where(
-            table.c.tenant == tenant, table.c.role == "admin", table.c.disabled == 0
-        )
-    ).all()
-    if list(admins) == [name]:
-        raise RequestError("this is the last administrator.", status=409, code="conflict")

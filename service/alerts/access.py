@@ -197,10 +197,27 @@ def _new_account(
     )
 
 
+def refuse_last_admin(connection: Connection, tenant: str, name: str) -> None:
+    """Refuse to go on when nobody else could manage the accounts of the client.
+
+    Raises:
+        RequestError: it is the last administrator (409).
+    """
+    table = models.account
+    admins = connection.scalars(
+        select(table.c.name).where(
+            table.c.tenant == tenant, table.c.role == "admin", table.c.disabled == 0
+        )
+    ).all()
+    if list(admins) == [name]:
+        raise RequestError("this is the last administrator.", status=409, code="conflict")
+
+
 def _disable(
     connection: Connection, *, keyring: Keyring, tenant: str, name: str, actor: str, now: datetime
 ) -> None:
     table = models.account
+    refuse_last_admin(connection, tenant, name)
     changed = connection.execute(
         table.update().where(table.c.tenant == tenant, table.c.name == name).values(disabled=1)
     )

@@ -64,14 +64,15 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
 def handover(database: Database, tenant: str, shift: Shift, now: int, until: int) -> Handover:
     """One shift as it looks at ``now``; ``due`` are snoozes that end before ``until`` (microseconds)."""
     with database.reading() as connection:
+        due = _due(connection, tenant, now, until)
         return Handover(
             opened=_opened(connection, tenant, shift),
             actions=_actions(connection, tenant, shift),
             done=_events(connection, tenant, shift, DONE),
-            snoozed=_events(connection, tenant, shift, ("snooze",)),
+            snoozed=_newest_each(_events(connection, tenant, shift, ("snooze",))),
             escalated=_events(connection, tenant, shift, ("escalated", "recurred")),
-            unclaimed=_unclaimed(connection, tenant),
-            due=_due(connection, tenant, now, until),
+            unclaimed=_unclaimed(connection, tenant, {row.id for row in due}),
+            due=due,
             left=dict(count_open(connection, tenant, now)),
         )
 
@@ -135,12 +136,15 @@ def _opened(connection: Connection, tenant: str, shift: Shift) -> dict[str, int]
 
 
 def _actions(connection: Connection, tenant: str, shift: Shift) -> dict[str, int]:
-    table = models.event
+    table, alert = models.event, models.alert
     rows = connection.execute(
         select(table.c.action, func.count())
-        .where(table.c.tenant == tenant, table.c.at >= shift.start, table.c.at < shift.end)
+        .join(alert, (alert.c.tenant == table.c.tenant) & (alert.c.id == table.c.alert))
+        .where(
+            table.c.tenant == tenant, table.c.at >= shift.start, table.c.at < shift.end, alert.c.mode.in_(_SHOWN),
+        )
         .group_by(table.c.action)
-    )
+    )  # fmt: skip
     return {str(action): int(count) for action, count in rows}
 
 
@@ -165,7 +169,16 @@ def _events(
     return list(found)
 
 
-def _unclaimed(connection: Connection, tenant: str) -> list[Row[Any]]:
+def _newest_each(rows: list[Row[Any]]) -> list[Row[Any]]:
+    """The newest event of each alert; rows of one alert stand newest first."""
+    first: dict[int, Row[Any]] = {}
+    for row in rows:
+        first.setdefault(row.id, row)
+    return list(first.values())
+
+
+def _unclaimed(connection: Connection, tenant: str, told: set[int]) -> list[Row[Any]]:
+    """Critical alerts that nobody has; without those in ``told``, which stand among what comes back."""
     table = models.alert
     query = (
         select(table)
@@ -177,9 +190,9 @@ def _unclaimed(connection: Connection, tenant: str) -> list[Row[Any]]:
             table.c.mode.in_(_SHOWN),
         )
         .order_by(table.c.first_seen)
-        .limit(_MOST)
+        .limit(_MOST + len(told))
     )
-    return list(connection.execute(query).all())
+    return [row for row in connection.execute(query) if row.id not in told][:_MOST]
 
 
 def _due(connection: Connection, tenant: str, now: int, until: int) -> list[Row[Any]]:

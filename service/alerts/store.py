@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from rules.errors import DekacardError, RequestError
 from service import audit
@@ -146,6 +146,8 @@ class Store:
             raise Stale(row)
         before, at = standing_of(row), micros(request.at)
         after = act(before, request, self._limits)
+        if request.action == "snooze" and row.indicator == "critical":
+            refuse_endless_snooze(connection, row, request, self._limits)
         claimed = at if after.assignee and after.assignee != before.assignee else row.claimed
         put_standing(connection, row, after, at, claimed=claimed)
         self._tell(connection, row, request, after.state, at)
@@ -201,6 +203,34 @@ def row_of(connection: Connection, tenant: str, number: int) -> Row[Any]:
     if row is None:
         raise NotThere("alert")
     return row
+
+
+def refuse_endless_snooze(
+    connection: Connection, row: Row[Any], request: Request, limits: SnoozeLimits
+) -> None:
+    """Hold all snoozes of a critical alert together to the limit of one, counted from the first.
+
+    Only an escalation starts the count again: what somebody put off was a lesser thing then. Closing and opening
+    again, or another person's snooze, does not.
+
+    Raises:
+        RequestError: the alert would stay away for longer (422).
+    """
+    event = models.event
+    here = (event.c.tenant == row.tenant) & (event.c.alert == row.id)
+    escalated = select(func.coalesce(func.max(event.c.id), 0)).where(here, event.c.action == "escalated")  # fmt: skip
+    first = connection.scalar(
+        select(func.min(event.c.at)).where(
+            here, event.c.action == "snooze", event.c.id > escalated.scalar_subquery()
+        )
+    )
+    if first is None or request.until is None:
+        return
+    if request.until > instant(first) + limits.critical:
+        raise RequestError(
+            f"all snoozes of a critical alert together last {limits.critical} at most, from the first one.",
+            status=422,
+        )
 
 
 def put_standing(

@@ -13,7 +13,6 @@ from service.identity_accounts import (
     change_role,
     enable_account,
     refuse_bad_name,
-    refuse_last_admin,
 )
 from service.identity_invitations import invite
 
@@ -79,7 +78,6 @@ class AccountsPage:
         if action == "role":
             change_role(database, keyring, name=name, role=visit.form.get("role", ""), **given)
         elif action == "disable":
-            refuse_last_admin(database, visit.who.tenant, name)
             disable_account(database, keyring, name=name, **given)
             end_sessions(database, keyring, account=name, **given)
         elif action == "enable":

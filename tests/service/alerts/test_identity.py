@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from rules.errors import NotTrusted, RequestError
 from service import identity_factor as factor
 from service.alerts import identity_tables, models
-from service.alerts.access import new_account
+from service.alerts.access import disable_account, new_account
 from service.alerts.keyring import new_keyring, write_keyring
 from service.cli import app
 from service.identity import open_session
-from service.identity_accounts import change_role, refuse_last_admin
+from service.identity_accounts import change_role
 from service.identity_attempts import Tries
 from service.identity_invitations import accept, invite, open_set_up, set_up_is_open
 from service.identity_passwords import check_password
@@ -223,11 +223,13 @@ def test_the_last_administrator_stays(ann, keys):
     given = {"tenant": CLIENT, "name": "ann", "actor": "operator", "now": NOON}
     with pytest.raises(RequestError, match="last administrator"):
         change_role(ann, keys, role="reader", **given)
-    new_account(ann, keys, tenant=CLIENT, name="bob", role="admin", actor="operator", now=NOON)
-    refuse_last_admin(ann, CLIENT, "ann")
-    change_role(ann, keys, role="reader", **given)
     with pytest.raises(RequestError, match="last administrator"):
-        refuse_last_admin(ann, CLIENT, "bob")
+        disable_account(ann, keys, **given)
+    new_account(ann, keys, tenant=CLIENT, name="bob", role="admin", actor="operator", now=NOON)
+    change_role(ann, keys, role="reader", **given)
+    disable_account(ann, keys, **given)
+    with pytest.raises(RequestError, match="last administrator"):
+        disable_account(ann, keys, **(given | {"name": "bob"}))
 
 
 def test_attempts_are_counted_for_all_workers_and_forgotten_in_time(store):
@@ -300,6 +302,7 @@ def test_the_operator_helps_somebody_from_the_machine(database_url, ann, keys, t
         assert done.exit_code == status, done.output
         return done.output.strip()
 
+    assert "last administrator" in say("disable", "ann", status=1)
     say("reset-factor", "ann")
     assert not factor.is_set(ann, CLIENT, "ann")
     assert "no second factor" in say("reset-factor", "ann", status=1)

@@ -7,7 +7,9 @@ from html.parser import HTMLParser
 import pytest
 from sqlalchemy import select
 
+from rules.errors import RequestError
 from service.alerts import models
+from service.alerts.lifecycle import Request
 from service.alerts.past_answers import micros
 from tests.service.alerts.stories import inr, mk7, recommendation
 from tests.service.dashboard.conftest import NOON, T
@@ -179,6 +181,43 @@ def test_a_critical_alert_offers_a_day_at_most(site):
     assert "24 hours" in page
     assert "3 days" not in page
     assert act(site, critical, "snooze", span="3d").status_code == 422
+
+
+def test_a_critical_alert_is_put_off_for_a_day_in_all_however_often_and_by_whomever(site):
+    site.see(903, recommendation(indicator="critical"), patient="mrn-903")
+    number = max(row.id for row in site.alerts(size=200))
+    store = site.record.store()
+
+    def snooze(actor, begin, until):
+        row = store.alert(T, number)
+        asked = Request(action="snooze", actor=actor, at=NOON + begin, until=NOON + until)
+        return store.change(T, number, row.version, asked)
+
+    hour = timedelta(hours=1)
+    snooze("user/ann", 0 * hour, 20 * hour)
+    snooze("user/ann", 20 * hour, 24 * hour)
+    for actor in ("user/ann", "user/bob"):
+        with pytest.raises(RequestError, match="together"):
+            snooze(actor, 23 * hour, 25 * hour)
+    row = store.alert(T, number)
+    again = {"actor": "user/ann", "reason": "dose-changed"}
+    for action in ("resolve", "reopen"):
+        row = store.change(T, number, row.version, Request(action=action, at=NOON + 24 * hour, **again))  # fmt: skip
+    with pytest.raises(RequestError, match="together"):
+        snooze("user/ann", 24 * hour, 26 * hour)
+
+
+def test_what_was_put_off_as_a_warning_may_be_put_off_once_it_is_critical(site):
+    site.see(904, recommendation(), patient="mrn-904")
+    number = max(row.id for row in site.alerts(size=200))
+    store = site.record.store()
+    asked = Request(action="snooze", actor="user/ann", at=NOON - timedelta(days=2), until=NOON + timedelta(hours=9))  # fmt: skip
+    store.change(T, number, store.alert(T, number).version, asked)
+    site.see(905, recommendation(indicator="critical"), patient="mrn-904")
+    row = store.alert(T, number)
+    assert (row.indicator, row.snoozed_until) == ("critical", None)
+    later = Request(action="snooze", actor="user/ann", at=NOON, until=NOON + timedelta(hours=20))
+    assert store.change(T, number, row.version, later).snoozed_until is not None
 
 
 def test_hostile_text_stays_text(site):

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import select
 
+from service.alerts import models
 from service.alerts.handover import Shift, add_note, handover, notes
 from service.alerts.housekeeping import remove_expired
 from service.alerts.lifecycle import Request
@@ -77,6 +78,33 @@ def test_an_escalation_is_handed_over(site):
     site.see(2, recommendation(indicator="critical"), patient="a")
     told = handover(site.record.database, T, DAY_SHIFT, micros(NOON), DAY_SHIFT.end)
     assert [row.action for row in told.escalated] == ["escalated"]
+
+
+def test_what_was_done_with_a_rule_on_trial_is_not_counted(site):
+    site.see(1, recommendation(), patient="a")
+    (row,) = site.alerts()
+    told = Request(action="resolve", actor="user/ann", at=NOON, reason="dose-changed")
+    site.record.store().change(T, row.id, row.version, told)
+    now, span = micros(NOON), (site.record.database, T, DAY_SHIFT)
+    assert handover(*span, now, DAY_SHIFT.end).actions.get("resolve") == 1
+    table = models.alert
+    site.record.database.write(
+        lambda connection: connection.execute(table.update().where(table.c.id == row.id).values(mode="shadow"))
+    )  # fmt: skip
+    assert "resolve" not in handover(*span, now, DAY_SHIFT.end).actions
+
+
+def test_a_snoozed_critical_stands_once_and_never_nowhere(site):
+    site.see(1, recommendation(indicator="critical"), patient="a")
+    (row,) = site.alerts()
+    store = site.record.store()
+    for hours in (1, 2):
+        row = store.change(T, row.id, row.version, Request(action="snooze", actor="user/ann", at=NOON, until=NOON + timedelta(hours=hours)))  # fmt: skip
+    told = handover(site.record.database, T, DAY_SHIFT, micros(NOON), DAY_SHIFT.end)
+    assert [one.id for one in told.due] == [one.id for one in told.snoozed] == [row.id]
+    assert told.unclaimed == []
+    told = handover(site.record.database, T, DAY_SHIFT, micros(NOON), micros(NOON) + 1)
+    assert (told.due, [one.id for one in told.unclaimed]) == ([], [row.id])
 
 
 def test_notes_are_sealed_and_belong_to_their_shift_and_client(site):
