@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ from service.evidence_vault import Evidence, bound, fetch, fetch_all, unseal_tex
 if TYPE_CHECKING:
     from service.alerts.store import Store
 
+_ANNOTATION: Final = re.compile(r"\s*\{[^{}]*\}")
 _FORGOTTEN: Final = "patient not known any more"
 _FACT_LISTS: Final = ("uses", "labs", "conditions", "procedures", "goals", "orders", "diets")
 
@@ -39,13 +41,17 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Glance(msgspec.Struct, frozen=True, kw_only=True):
-    """The little that a row of the worklist shows of a patient; ``trend`` is oldest first."""
+    """The little that a row of the worklist shows of a patient; ``trend`` is oldest first.
+
+    ``left_out`` counts results of the same measure in another unit, which the trend cannot show.
+    """
 
     patient: str
     about: str
     newest: LabResult | None = None
     trend: tuple[LabResult, ...] = ()
     target: tuple[float | None, float | None] | None = None
+    left_out: int = 0
 
 
 def case_of(store: Store, tenant: str, evaluation: str) -> Case | None:
@@ -82,6 +88,7 @@ def glances(store: Store, tenant: str, rows: Sequence[Row[Any]]) -> dict[int, Gl
             newest=trend[-1] if trend else None,
             trend=trend,
             target=_target(held, trend[-1].measure) if trend else None,
+            left_out=left_out(held.labs, trend[-1].measure) if trend else 0,
         )
     return found
 
@@ -150,13 +157,29 @@ def about_patient(facts: FactSet) -> str:
     return ", ".join(part for part in (age, who.sex or "sex not supplied"))
 
 
+def as_reported(lab: LabResult) -> str:
+    """The result as it was received, less the annotations of UCUM, which no laboratory prints (``{INR}``)."""
+    said = _ANNOTATION.sub("", lab.reported) or f"{lab.value}"
+    return f"{lab.comparator}{said}"
+
+
+def left_out(labs: Iterable[LabResult], measure: str) -> int:
+    """How many usable results of a measure cannot stand beside the newest one, for their unit."""
+    labs = list(labs)
+    return len(_usable(labs, measure)) - len(series(labs, measure))
+
+
 def series(labs: Iterable[LabResult], measure: str) -> list[LabResult]:
     """Usable results of a measure in the unit of the newest one, oldest first."""
-    usable = sorted(
+    usable = _usable(labs, measure)
+    return [lab for lab in usable if lab.unit == usable[-1].unit]
+
+
+def _usable(labs: Iterable[LabResult], measure: str) -> list[LabResult]:
+    return sorted(
         (lab for lab in labs if lab.measure == measure and not lab.problem and lab.taken is not None and lab.value is not None),
         key=lambda lab: lab.taken or date.min,
     )  # fmt: skip
-    return [lab for lab in usable if lab.unit == usable[-1].unit]
 
 
 def _trend(facts: FactSet, sources: Mapping[str, str]) -> tuple[LabResult, ...]:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from rules.errors import RequestError
 from service.alerts.past_answers import instant
-from service.dashboard.casebook import cases_of, glances, references_of
+from service.dashboard.casebook import as_reported, cases_of, glances, references_of
 from service.dashboard.issues import bundle_of, issue_of
 from service.dashboard.sheets import csv_text
 from service.dashboard.worklist_page import filter_of, kept_filters
@@ -98,7 +98,7 @@ class Exports:
                     "alert": row.id, "severity": row.indicator, "score": row.priority, "patient": glance.patient, "rule": row.rule,
                     "rule_version": row.rule_version, "about": row.about, "problem": row.summary or row.title, "state": row.state,
                     "owner": row.assignee.removeprefix("user/"), "newest_test": newest.measure if newest else "",
-                    "newest_result": f"{newest.comparator}{newest.reported or newest.value}" if newest else "",
+                    "newest_result": as_reported(newest) if newest else "",
                     "newest_day": str(newest.taken or "") if newest else "", "first_seen": _told(row.first_seen),
                     "last_seen": _told(row.last_seen), "seen": row.seen_count, "close_reason": row.close_reason,
                     "closed": _told(row.closed), "closed_by": row.closed_by.removeprefix("user/"),

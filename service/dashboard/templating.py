@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from service.alerts.past_answers import instant
 from service.alerts.priority import scheme
 from service.dashboard.assets import address_of
+from service.dashboard.casebook import as_reported
 
 _INVISIBLE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
@@ -95,6 +96,7 @@ _environment.globals["stays"] = stays
 _environment.globals["turns"] = turns
 _environment.filters["moment"] = moment
 _environment.filters["in_words"] = in_words
+_environment.filters["as_reported"] = as_reported
 
 
 def render(template: str, **values: Any) -> str:

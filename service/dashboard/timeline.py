@@ -6,18 +6,19 @@ named with units, equal days equally wide, the newest on the right, every value 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from functools import lru_cache
 from importlib.resources import files
-from typing import Final
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 import msgspec
 import yaml
 
 from rules.facts import FactSet, LabResult, MedicationUse
-from service.dashboard.casebook import series
+from service.dashboard.axis import Level, Scale
+from service.dashboard.casebook import as_reported, left_out, series
 
 WIDTH: Final = 960
 LEFT: Final = 64
@@ -28,6 +29,7 @@ _TOP: Final = 36  # above a panel, for its title
 _HEAD: Final = 26  # the title of the whole
 _MARKS: Final = 22  # the strip of alerts
 _FOOT: Final = 74  # months, the name of the axis, the legend
+_DAY: Final = timedelta(days=1)
 _LONGEST: Final = 3_653  # days; what is older stands in the table
 _MONTHS_APART: Final = ((100, 1), (400, 2), (1_200, 6), (99_999, 12))
 
@@ -42,7 +44,7 @@ class Dot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
-    """One course in its place; ``known`` is false where its dose is not."""
+    """What is taken together, in its place; ``known`` is false for a course whose dose is not."""
 
     x: float
     y: float
@@ -52,13 +54,6 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     known: bool
 
 
-class Level(msgspec.Struct, frozen=True, kw_only=True):
-    """A horizontal line: a step of the axis, or a limit with words."""
-
-    y: float
-    words: str
-
-
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """One alert in its place, where it was first seen."""
 
@@ -66,6 +61,15 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     y: float
     indicator: str
     words: str
+
+
+class _Sum(NamedTuple):
+    """What is taken together from one day to another (both count), in the unit of the panel a day."""
+
+    start: date
+    end: date
+    daily: float
+    uses: list[MedicationUse]
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,53 +187,81 @@ class Drawing:
             return None
         limits = dict(_limits(facts, labs[-1]))
         values = [lab.value or 0.0 for lab in labs]
-        scale = _Scale([*values, *limits.values()], top, _HIGH)
+        scale = Scale([*values, *limits.values()], top, _HIGH)
         return Panel(
             title=self._name(measure, labs[-1].unit), top=top, height=_HIGH, steps=scale.steps(),
             limits=tuple(Level(y=scale.y(value), words=f"{words} {value:g}") for words, value in limits.items()),
             dots=tuple(
                 Dot(
                     x=self.x(lab.taken or self.end), y=scale.y(lab.value or 0.0),
-                    words=f"{lab.taken}: {lab.comparator}{lab.reported or lab.value}",
+                    words=f"{lab.taken}: {as_reported(lab)}",
                     label=f"{lab.comparator}{lab.value:g}" if lab is labs[-1] else "",
                 )
                 for lab in labs
             ),
-            note="" if limits else "no reference limit was supplied", band=_band(facts, measure, scale),
+            note=_note(facts, measure, has_limits=bool(limits)), band=_band(facts, measure, scale),
         )  # fmt: skip
 
     def _courses(self, facts: FactSet, kind: str, name: str, top: float) -> Panel | None:
         uses = [
             use for use in facts.uses
-            if kind in use.classes and use.taking != "no" and (use.end or self.end) >= self.start and (use.start or self.start) <= self.end
+            if kind in use.classes and use.taking not in {"no", "draft"} and (use.end or self.end) >= self.start and (use.start or self.start) <= self.end
         ]  # fmt: skip
         if not uses:
             return None
         units = sorted({use.unit for use in uses if use.dose_known})
         unit = units[0] if units else ""
-        known = [
-            use.daily
-            for use in uses
-            if use.daily is not None and use.dose_known and use.unit == unit
-        ]
-        scale = _Scale([0.0, *known] if known else [0.0, 1.0], top, _LOW)
+        summed = list(self._sums(use for use in uses if _counts(use, unit)))
+        scale = Scale([0.0, *(one.daily for one in summed)] if summed else [0.0, 1.0], top, _LOW)
         return Panel(
             title=f"{name}, {self._amount(0, f'{unit}/d').removeprefix('0 ')}" if unit else f"{name}, dose not known",
-            top=top, height=_LOW, steps=scale.steps() if known else (),
-            bars=tuple(self._bar(use, unit, scale, top) for use in uses),
+            top=top, height=_LOW, steps=scale.steps() if summed else (),
+            bars=tuple(self._bars(summed, uses, unit, scale, top)),
         )  # fmt: skip
 
-    def _bar(self, use: MedicationUse, unit: str, scale: _Scale, top: float) -> Bar:
-        start, end = max(use.start or self.start, self.start), min(use.end or self.end, self.end)
-        is_known = use.dose_known and use.unit == unit and use.daily is not None
-        y = scale.y(use.daily or 0.0) if is_known else top + _LOW / 2
-        dose = self._amount(use.daily or 0.0, f"{use.unit}/d") if is_known else "dose not known"
-        since = f"since {use.start}" if use.start else "start not recorded"
+    def _sums(self, uses: Iterable[MedicationUse]) -> Iterable[_Sum]:
+        """Spans in which the same products are taken; what is taken together adds up."""
+        uses = list(uses)
+        turns = {day for use in uses for day in (self._first(use), self._last(use) + _DAY)}
+        for start, after in pairwise(sorted(turns)):
+            together = [use for use in uses if self._first(use) <= start <= self._last(use)]
+            if together:
+                yield _Sum(start, after - _DAY, sum(use.daily or 0.0 for use in together), together)
+
+    def _bars(
+        self, summed: Iterable[_Sum], uses: Iterable[MedicationUse], unit: str, scale: Scale, top: float
+    ) -> Iterable[Bar]:  # fmt: skip
+        for one in summed:
+            words = "; ".join(self._words(use) for use in one.uses)
+            if len(one.uses) > 1:
+                words = f"{self._amount(one.daily, f'{unit}/d')} together: {words}"
+            yield self._bar(one.start, one.end, scale.y(one.daily), top, words, known=True)
+        for use in uses:
+            if not _counts(use, unit):
+                y = top + _LOW / 2
+                yield self._bar(
+                    self._first(use), self._last(use), y, top, self._words(use), known=False
+                )
+
+    def _bar(self, start: date, end: date, y: float, top: float, words: str, *, known: bool) -> Bar:
+        left, right = self.x(start), self.x(min(end + _DAY, self.end))
         return Bar(
-            x=self.x(start), y=y, width=max(2.0, self.x(end) - self.x(start)), height=max(2.0, top + _LOW - y),
-            words=f"{self._title(use.ingredient)}, {dose}, {since}" + (f" until {use.end}" if use.end else ""),
-            known=is_known,
+            x=left, y=y, width=max(2.0, right - left), height=max(2.0, top + _LOW - y), words=words,
+            known=known,
         )  # fmt: skip
+
+    def _first(self, use: MedicationUse) -> date:
+        return max(use.start or self.start, self.start)
+
+    def _last(self, use: MedicationUse) -> date:
+        return min(use.end or self.end, self.end)
+
+    def _words(self, use: MedicationUse) -> str:
+        known = use.dose_known and use.daily is not None
+        dose = self._amount(use.daily or 0.0, f"{use.unit}/d") if known else "dose not known"
+        since = f"since {use.start}" if use.start else "start not recorded"
+        until = f" until {use.end}" if use.end else ""
+        return f"{self._title(use.ingredient)}, {dose}, {since}{until}"
 
     def _name(self, measure: str, unit: str) -> str:
         words = self._amount(0, unit).removeprefix("0").strip() if unit else ""
@@ -245,6 +277,11 @@ class Drawing:
                 yield self.x(day), f"{day:%b %Y}"
 
 
+def _counts(use: MedicationUse, unit: str) -> bool:
+    """Whether a course has a dose that can stand on the axis of its panel."""
+    return use.dose_known and use.unit == unit and use.daily is not None
+
+
 def window_start(facts: FactSet, end: date, window: str) -> date:
     """The first day of a window; ``all`` begins with the oldest result or course."""
     if window in wanted().windows:
@@ -256,38 +293,21 @@ def window_start(facts: FactSet, end: date, window: str) -> date:
     return max(oldest - timedelta(days=7), end - timedelta(days=_LONGEST))
 
 
-class _Scale:
-    """A value axis with a few round steps."""
-
-    def __init__(self, values: Sequence[float], top: float, height: float) -> None:
-        low, high = min(values), max(values)
-        spread = (high - low) or abs(high) or 1.0
-        rough = spread / 3
-        power = 10.0 ** math.floor(math.log10(rough))
-        self._step: float = next(
-            power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough
-        )
-        self._low = math.floor(low / self._step) * self._step
-        self._high = max(math.ceil(high / self._step) * self._step, self._low + self._step)
-        self._top, self._height = top, height
-
-    def y(self, value: float) -> float:
-        """The place of a value."""
-        return self._top + self._height * (1 - (value - self._low) / (self._high - self._low))
-
-    def steps(self) -> tuple[Level, ...]:
-        """The steps of the axis with their numbers."""
-        count = round((self._high - self._low) / self._step)
-        values = [self._low + self._step * place for place in range(count + 1)]
-        return tuple(Level(y=self.y(value), words=f"{value:,.10g}") for value in values)
-
-
-def _band(facts: FactSet, measure: str, scale: _Scale) -> tuple[float, float] | None:
+def _band(facts: FactSet, measure: str, scale: Scale) -> tuple[float, float] | None:
     """Top and height of the target range, where the record states both ends."""
     for goal in facts.goals:
         if goal.measure == measure and goal.low is not None and goal.high is not None:
             return scale.y(goal.high), scale.y(goal.low) - scale.y(goal.high)
     return None
+
+
+def _note(facts: FactSet, measure: str, *, has_limits: bool) -> str:
+    """What the panel cannot show: limits nobody supplied, and results in a unit that is not the newest one's."""
+    others = left_out(facts.labs, measure)
+    told = [] if has_limits else ["no reference limit was supplied"]
+    if others:
+        told.append(f"{others} in another unit: see the table")
+    return "; ".join(told)
 
 
 def _limits(facts: FactSet, newest: LabResult) -> Iterable[tuple[str, float]]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from rules.facts import FactSet, Goal, LabResult, MedicationUse, Patient
-from service.dashboard.casebook import series
+from service.dashboard.casebook import as_reported, series
 from service.dashboard.plots import sparkline
 from service.dashboard.timeline import LEFT, RIGHT, WIDTH, Drawing, window_start
 
@@ -135,3 +135,55 @@ def test_a_sparkline_keeps_true_time():
     assert (xs[2] - xs[1]) == pytest.approx(2 * (xs[1] - xs[0]), abs=0.2)
     assert sparkline([(START, 1.0)]) is None
     assert sparkline([(START, 1.0), (END, 1.0)], (2.0, None)).band is None
+
+
+def test_products_taken_together_add_up_and_say_of_what():
+    uses = (
+        use(daily=45.0, dose_known=True, start=date(2026, 2, 1)),
+        use(ingredient="vitamin-k1", daily=30.0, dose_known=True, start=date(2026, 6, 1), end=date(2026, 6, 30)),
+    )  # fmt: skip
+    bars = draw(uses=uses).panels[0].bars
+    assert [bar.words.split(" together")[0] for bar in bars] == [
+        "VITAMIN-K2-MK7, 45 mcg a day, since 2026-02-01",
+        "75 mcg a day",
+        "VITAMIN-K2-MK7, 45 mcg a day, since 2026-02-01",
+    ]
+    alone, both, after = bars
+    assert both.height > alone.height == after.height
+    assert (both.x, after.x) == (
+        pytest.approx(alone.x + alone.width),
+        pytest.approx(both.x + both.width),
+    )
+
+
+def test_a_course_of_unknown_dose_stands_beside_the_sum_and_raises_nothing():
+    uses = (
+        use(daily=45.0, dose_known=True, start=date(2026, 2, 1)),
+        use(ingredient="vitamin-k1", dose_known=False, start=date(2026, 2, 1)),
+    )
+    known, unknown = draw(uses=uses).panels[0].bars
+    assert (known.known, unknown.known) == (True, False)
+    assert "dose not known" in unknown.words
+
+
+def test_an_unsigned_order_is_no_course():
+    assert not draw(uses=(use(daily=45.0, dose_known=True, taking="draft"),)).panels
+
+
+def test_results_in_another_unit_are_counted_where_they_cannot_be_drawn():
+    line = draw(
+        labs=(
+            lab(date(2026, 1, 5), 50, "25ohd", "nmol/L"),
+            lab(date(2026, 2, 5), 22, "25ohd", "ng/mL"),
+        )
+    )
+    assert len(line.panels[0].dots) == 1
+    assert line.panels[0].note.endswith("1 in another unit: see the table")
+
+
+@pytest.mark.parametrize(
+    ("reported", "shown"),
+    [("1.6 {INR}", "1.6"), ("22 ng/mL", "22 ng/mL"), ("", "2.0"), ("8 [iU]/mL{plasma}", "8 [iU]/mL")],
+)  # fmt: skip
+def test_annotations_of_units_are_not_shown_to_people(reported, shown):
+    assert as_reported(LabResult(measure="inr", value=2.0, reported=reported)) == shown
