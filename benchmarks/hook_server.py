@@ -5,7 +5,8 @@ threads) before and after. The yardstick is a FastAPI echo of the same body behi
 Rows: without a record, spooled, and with tokens (RS384, ES384: signature, audience, times, one-time use). As in
 ``dekacard serve`` a process of its own moves the record into the store; what that spends is a row too. HealthChain
 answers the same call without any rules, from a separate environment that is made here; where it cannot be made, the
-row says why.
+row says why. Last, the slowest of a hundred calls (p99) over eight connections, of the service without record or token
+and of HealthChain.
 
     python -m benchmarks.hook_server [--quick]
 """
@@ -35,7 +36,7 @@ import uvicorn
 import yaml
 
 from benchmarks import bodies
-from benchmarks.hook import PATH, echo_app
+from benchmarks.hook import PATH, echo_app, load, p99
 from service.alerts.record import prepare_record
 from service.alerts.values import RecordOptions
 from service.app import create_app
@@ -65,16 +66,18 @@ uvicorn.run(app, port=int(sys.argv[1]), log_level="error", access_log=False)
 """
 
 
-def measure(*, quick: bool = False) -> dict[str, Any]:
-    """All rows; ratios first."""
-    rounds, calls = (3, {"small": 200, "large": 60}) if quick else (5, {"small": 800, "large": 200})
+def measure(*, quick: bool = False, peers: bool = True) -> dict[str, Any]:
+    """All rows; ratios first. Without ``peers`` nothing is installed and HealthChain is left out."""
+    rounds, calls = (2, {"small": 60, "large": 20}) if quick else (5, {"small": 800, "large": 200})
     rows: dict[str, Any] = {"ratios": {}, "targets": TARGETS, "scale": {}, "not measured": {}}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as open_servers:
         servers = {"echo": open_servers.enter_context(_server("echo", Path(folder)))}
         for name in OWN:
             servers[name] = open_servers.enter_context(_server(name, Path(folder)))
         try:
-            servers["HealthChain"] = open_servers.enter_context(_healthchain(Path(folder)))
+            servers["HealthChain"] = open_servers.enter_context(
+                _healthchain(Path(folder), peers=peers)
+            )
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             rows["not measured"]["HealthChain"] = str(error)[-300:]
         for size, body in (("small", bodies.small()), ("large", bodies.large())):
@@ -92,7 +95,26 @@ def measure(*, quick: bool = False) -> dict[str, Any]:
                 rows["scale"][f"{size}: {name}, ms of CPU"] = round(cost * 1000, 3)
                 if name != "echo":
                     rows["ratios"][f"{size}: {name} / echo"] = round(cost / middle["echo"], 2)
+            _slowest(servers, size, body, rows, seconds=0.5 if quick else 2.0)
     return rows
+
+
+def _slowest(
+    servers: dict[str, Server], size: str, body: bytes, rows: dict[str, Any], *, seconds: float
+) -> None:
+    """Add p99 over eight connections: those without tokens, in turns, since a token serves one call."""
+    plain = [name for name in ("echo", "no record", "HealthChain") if name in servers]
+    times: dict[str, list[float]] = {name: [] for name in plain}
+    for _ in range(2):
+        for name in plain:
+            times[name].append(servers[name].slowest(body, seconds))
+    middle = {name: statistics.median(one) for name, one in times.items()}
+    for name, one in middle.items():
+        rows["scale"][f"{size}: {name}, p99 in ms"] = round(one * 1000, 2)
+        if name != "echo":
+            rows["ratios"][f"{size}: {name}, p99 at 8 connections / echo"] = round(
+                one / middle["echo"], 2
+            )
 
 
 class Server:
@@ -107,6 +129,10 @@ class Server:
     def behind(self) -> float | None:
         """Seconds of CPU that the process behind this one has spent; ``None`` where there is none."""
         return None if self._keeper is None else _spent(self._keeper)
+
+    def slowest(self, body: bytes, seconds: float) -> float:
+        """Seconds that 99 in 100 calls stay below, over eight connections."""
+        return p99(asyncio.run(load(self._port, body, seconds, path=self._path)))
 
     async def cpu_of(self, body: bytes, calls: int) -> float:
         """Seconds of CPU of one call, over one connection; tokens are minted before the clock starts."""
@@ -207,14 +233,14 @@ def _settings(name: str, folder: Path, key: Any) -> Settings:
 
 
 @contextlib.contextmanager
-def _healthchain(folder: Path) -> Iterator[Server]:
+def _healthchain(folder: Path, *, peers: bool) -> Iterator[Server]:
     """HealthChain in an environment of its own.
 
     Raises:
         RuntimeError, OSError, subprocess.SubprocessError: it cannot be installed or does not answer.
     """
     home = folder / "healthchain"
-    python = environment(home)
+    python = environment(home, peers=peers)
     script = folder / "healthchain_server.py"
     script.write_text(HEALTHCHAIN)
     with socket.socket() as free:
@@ -233,8 +259,10 @@ def _healthchain(folder: Path) -> Iterator[Server]:
         process.communicate()
 
 
-def environment(home: Path) -> str:
-    """An environment with HealthChain in it; gives its Python."""
+def environment(home: Path, *, peers: bool = True) -> str:
+    """An environment with HealthChain in it; gives its Python. Raises RuntimeError if it cannot be, or is not wanted."""
+    if not peers:
+        raise RuntimeError("not asked for")
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     python = str(home / "bin" / "python")
     if uv:

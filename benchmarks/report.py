@@ -24,11 +24,11 @@ _HEAD: Final = """# Figures
 
 Made by `python -m benchmarks.report` from `benchmarks/results/`; do not edit. Ratios compare medians of one run on one
 machine and are what to look at; seconds and megabytes only give the scale. Take your own with `make bench`, or keep them
-with `python -m benchmarks --save NAME`.
+with `python -m benchmarks --save NAME`; `hooks` as the name stands for everything about hook calls.
 """
 
 
-def keep(name: str, rows: Mapping[str, Any], remark: str = "") -> None:
+def keep(name: str, rows: Mapping[str, Any], remark: str = "", folder: Path = RESULTS) -> None:
     """Write down what one benchmark found, and on what."""
     told = {
         "taken": datetime.now(UTC).date().isoformat(),
@@ -36,8 +36,8 @@ def keep(name: str, rows: Mapping[str, Any], remark: str = "") -> None:
         "remark": remark,
         "rows": rows,
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=2) + "\n")
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(told, indent=2) + "\n")
 
 
 def machine() -> dict[str, str]:
@@ -79,7 +79,9 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
             value if key in {"processor", "memory", "system"} else f"{key} {value}"
             for key, value in told["machine"].items()
         )
-        parts.append(f"## {name.capitalize()}\n\n{first}\n\n{' '.join(words.split())}\n")
+        parts.append(
+            f"## {name.replace('_', ' ').capitalize()}\n\n{first}\n\n{' '.join(words.split())}\n"
+        )
         parts.append(f"Taken on {told['taken']}: {on}. {told['remark']}".strip() + "\n")
         plain = {key: one for key, one in told["rows"].items() if not isinstance(one, dict)}
         if plain:
@@ -104,9 +106,9 @@ def _said(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
-def kept() -> dict[str, Any]:
+def kept(folder: Path = RESULTS) -> dict[str, Any]:
     """All results that are kept, by benchmark."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
 if __name__ == "__main__":

@@ -52,9 +52,10 @@ _DESCRIPTION: Final = (
     "of vitamin D, vitamin K and vitamin K antagonists that are worth a second look, {when}."
 )
 _REQUIREMENTS: Final = (
-    "Needs medicationStatements or medicationRequests (or draft orders); answers 412 without any of them. Every "
-    "other prefetch key is optional: what could not be had is named in the answer and never taken for absent."
+    "Needs medicationStatements or medicationRequests (or draft orders); answers 412 without any of them. "
+    "Optional: {optional}. What could not be had is named in the answer and never taken for absent."
 )
+_NEEDED: Final = frozenset({"medicationStatements", "medicationRequests"})
 
 
 class HookService(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +101,7 @@ def _in_search(code: str) -> str:
 def discovery_document(vocabulary: Vocabulary, services: Mapping[str, HookService]) -> bytes:
     """The body of ``GET /cds-services``."""
     prefetch = prefetch_templates(vocabulary)
+    optional = ", ".join(key for key in prefetch if key not in _NEEDED)
     listed: list[dict[str, Any]] = [
         {
             "hook": service.hook,
@@ -107,7 +109,7 @@ def discovery_document(vocabulary: Vocabulary, services: Mapping[str, HookServic
             "title": f"{_TITLE}, {_MOMENTS[service.hook]}",
             "description": _DESCRIPTION.format(when=_MOMENTS[service.hook]),
             "prefetch": prefetch,
-            "usageRequirements": _REQUIREMENTS,
+            "usageRequirements": _REQUIREMENTS.format(optional=optional),
         }
         for service in services.values()
     ]

@@ -421,3 +421,25 @@ def test_a_profile_cannot_list_an_address_that_leads_inside(base):
 def test_loopback_may_be_plain_http():
     assert check_configured_base("http://127.0.0.1:8090/fhir/") == "http://127.0.0.1:8090/fhir"
     assert take_apart("http://[::1]:8090/fhir").origin == ("http", "[::1]", 8090)
+
+
+@pytest.mark.requirement("C31")
+def test_a_connection_that_times_out_by_itself_is_missing_data_too(ehr):
+    """The client gives up before the deadline of the call: the same state, and never an exception."""
+    ehr.faults["Observation"] = Slow(30)
+
+    async def run():
+        async with open_client() as client:
+            client.timeout = 0.2
+            return await fetch(
+                QUERIES,
+                base=ehr.base,
+                token=TOKEN,
+                allowed_bases=[ehr.base],
+                deadline=20,
+                client=client,
+            )
+
+    found = asyncio.run(run())
+    assert (found["inr"].state, found["inr"].reason) == ("failed", "deadline")
+    assert found["patient"].state == "read"

@@ -57,6 +57,7 @@ def empties(value, path=""):
 
 
 class TestDiscovery:
+    @pytest.mark.requirement("C6")
     def test_lists_five_services_with_everything_required(self, client):
         services = client.get("/cds-services").json()["services"]
         assert {one["id"] for one in services} == set(SERVICES)
@@ -68,6 +69,9 @@ class TestDiscovery:
             assert one["title"]
             assert one["description"]
             assert "412" in one["usageRequirements"]
+            needed, _, optional = one["usageRequirements"].partition("Optional: ")
+            for key in one["prefetch"]:
+                assert key in (needed if key.startswith("medication") else optional)
         assert not list(empties(services))
 
     def test_templates_name_the_codes_of_the_packs_in_force(self, client):
@@ -97,6 +101,7 @@ class TestDiscovery:
 
 
 class TestRefusals:
+    @pytest.mark.requirement("C12", "C13", "C16")
     @pytest.mark.parametrize(
         ("body", "code"),
         [

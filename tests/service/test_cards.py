@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -161,10 +162,12 @@ class TestStyle:
         for proposal in done.assessment.recommendations[0].suggestions:
             assert escaped(proposal.description) in told.partition("**Numbers used**")[0]
 
+    @pytest.mark.requirement("C46")
     def test_without_suggestions_there_is_no_selection_behavior(self, parts, done):
         (card,) = parts.cards.write(done, where(parts, style=CardStyle(suggestions=False)))
         assert not {"suggestions", "selectionBehavior"} & set(card.body)
 
+    @pytest.mark.requirement("C44")
     def test_topic_is_the_same_for_every_call(self, parts, done):
         (card,) = parts.cards.write(done, where(parts))
         assert card.body["source"]["topic"]["code"] == "VKAMK7NEW"
@@ -214,6 +217,7 @@ class TestDetail:
         assert "not yet reviewed by a clinician" in detail
         assert "Does not replace clinical judgement" in detail
 
+    @pytest.mark.requirement("C43")
     @pytest.mark.parametrize(
         "text",
         [
@@ -254,10 +258,12 @@ class TestDetail:
 
 
 class TestSummary:
+    @pytest.mark.requirement("C40")
     def test_139_units_stay_and_140_are_shortened(self):
         assert short_summary("x" * 139) == "x" * 139
         assert len(short_summary("word " * 28)) < 140
 
+    @pytest.mark.requirement("C40")
     def test_is_never_cut_between_a_number_and_its_unit(self):
         for padding in range(100, 140):
             text = "a" * padding + " take 5,000 international units a day for 8 weeks, or ask"
@@ -271,6 +277,7 @@ class TestSummary:
         assert short_summary("a\nb\r\nc") == "a b c"
 
 
+@pytest.mark.requirement("C39", "C40", "C41", "C42", "C43", "C44", "C46", "C48", "C50", "C54")
 @pytest.mark.parametrize("file", CASES, ids=lambda path: path.stem)
 def test_every_answer_conforms(file):
     case = json.loads(file.read_text(encoding="utf-8"))
@@ -291,6 +298,13 @@ def test_every_answer_conforms(file):
         # What the record itself says stands between these marks; everything else is ours
         ours = re.sub("“[^”]*”", "", card["summary"] + card["detail"])
         assert not re.search(r"\b(IU|ug)\b|[µμ]g", ours)
+        # Without a uuid of its own nobody could say which suggestion was taken
+        names = [card["uuid"], *(one["uuid"] for one in card.get("suggestions", ()))]
+        assert len({uuid.UUID(name) for name in names}) == len(names)
+        for one in card.get("suggestions", ()):
+            for action in one["actions"]:
+                assert ("resourceId" in action) == (action["type"] == "delete")
+                assert ("resource" in action) == (action["type"] != "delete")
 
 
 def signed(request, drafts):

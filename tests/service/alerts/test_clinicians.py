@@ -58,6 +58,7 @@ def test_a_card_is_kept_as_issued(database, keyring, issue):
     assert Store(database, keyring).card(T, uuid)["summary"] == "Ongoing vitamin K2 with warfarin."
 
 
+@pytest.mark.requirement("C60")
 def test_feedback_finds_its_call_once_however_often_it_comes(database, recorder, drainer, issue):
     uuid = issue(call(1))
     told = entry(
@@ -89,6 +90,7 @@ def test_feedback_that_is_faster_than_its_card_is_matched_when_the_card_comes(
     assert (kept.matched, kept.accepted, kept.evaluation) == (1, "s1", made.id)
 
 
+@pytest.mark.requirement("C61", "C64")
 def test_unknown_cards_and_outcomes_are_kept_and_disturb_nobody(database, recorder, drainer, issue):
     uuid = issue(call(1))
     batch = [
@@ -182,6 +184,7 @@ def test_only_an_answer_to_a_card_of_its_own_becomes_history(
         },
     ],
 )
+@pytest.mark.requirement("C62", "C63")
 def test_every_shape_of_a_reason_is_read(told):
     read = read_entry(entry("c", **told))
     assert (read.reason_code, read.reason_system) == ("x", "s")

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from service.alerts.record import open_record
 from service.alerts.values import RecordOptions
 from service.app import create_app
+from service.cds_hooks.contexts import read_hook_call
 from service.cds_hooks.minting import make_key, mint_token
 from service.conformance import cli
 from service.conformance.bodies import Samples
@@ -160,7 +161,7 @@ def rules(answer):
 
 
 @pytest.mark.requirement(
-    "C1", "C2", "C4", "C5", "C7", "C13", "C14", "C16", "C18", "C19", "C21", "C23", "C25", "C44", "C45", "C47",
+    "C1", "C2", "C4", "C5", "C6", "C7", "C13", "C14", "C16", "C18", "C19", "C21", "C22", "C23", "C25", "C44", "C45", "C47",
     "C52", "C53", "C58", "C60", "C62", "C63", "C64", "C68",
 )  # fmt: skip
 def test_our_own_service_conforms(house):
@@ -228,6 +229,8 @@ def test_a_stray_type_before_the_patient_is_forgiven(house):
     strayed = copy.deepcopy(body)
     strayed["context"]["patientId"] = "Patient/" + body["context"]["patientId"]
     assert rules(house.call(VIEW, strayed)) == rules(house.call(VIEW, body)) != []
+    # In the record too it is one patient, not two
+    assert read_hook_call(strayed).patient_id == body["context"]["patientId"]
 
 
 @pytest.mark.requirement("C32")

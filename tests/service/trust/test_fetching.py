@@ -11,7 +11,7 @@ from service.cds_hooks.contexts import HookCall
 from service.cds_hooks.discovery import SOURCES
 from service.cds_hooks.fetching import Fetcher
 from service.cds_hooks.prefetch import supply_of
-from tests.fhir_server.server import Answers, FhirServer, Slow, failing
+from tests.fhir_server.server import Answers, Dripping, FhirServer, Slow, failing
 
 TEMPLATES = {
     "patient": "Patient/{{context.patientId}}",
@@ -237,6 +237,22 @@ def test_a_stray_order_under_a_key_of_the_clients_own_proves_no_search(ehr, late
         assert "medication-requests" in supply.unread
         assert stray in supply.resources
     assert "medication-requests" in supply_of(call_of(ehr, {"todaysOrder": stray})).unread
+
+
+@pytest.mark.requirement("C75")
+def test_a_server_that_never_falls_silent_is_cut_off_by_the_deadline_of_the_call(ehr):
+    """A byte now and then keeps every time limit of the connection from striking; ten seconds only stop a hang."""
+    ehr.faults["MedicationRequest"] = Dripping()
+
+    async def run():
+        fetcher, call = Fetcher(TEMPLATES), call_of(ehr)
+        try:
+            async with asyncio.timeout(10):
+                return await fetcher.complete(call, client_of(ehr), supply_of(call), 0.5)
+        finally:
+            await fetcher.close()
+
+    assert asyncio.run(run()).late == ("medication-requests",)
 
 
 OTHERS = {"reference": "Patient/somebody-else"}

@@ -95,7 +95,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.requirement("C70")
+@pytest.mark.requirement("C69", "C70")
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_token_is_refused(what, house):
     make, reason = HOSTILE[what]
