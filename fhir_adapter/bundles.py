@@ -44,6 +44,8 @@ def read_prefetch(value: Any = MISSING) -> Prefetched:
         value = value["resource"]  # clients from before 1.0 wrap what they read
     if isinstance(value, list):
         found = tuple(resources_in(value))
+        if not all(one.__class__ is dict for one in value):
+            return Prefetched(PrefetchState.FAILED, found)  # unreadable is not "none"
         return Prefetched(PrefetchState.DATA if found else PrefetchState.EMPTY, found)
     if not isinstance(value, dict):
         return Prefetched(PrefetchState.FAILED)
@@ -72,6 +74,8 @@ def _of_bundle(bundle: Resource) -> Prefetched:
     links = mappings(bundle.get("link")) if "link" in bundle else ()
     link = next((text(one.get("url")) for one in links if one.get("relation") == "next"), "")
     if outcomes and any(_is_failure(one) for one in outcomes):
+        return Prefetched(PrefetchState.FAILED, found, link)
+    if plain is None and not all(one.__class__ is dict for one in bundle.get("entry") or ()):
         return Prefetched(PrefetchState.FAILED, found, link)
     if link or _is_short(bundle, len(found)):
         return Prefetched(PrefetchState.TRUNCATED, found, link)

@@ -29,6 +29,7 @@ from service.telemetry_routes import Watching
 from service.telemetry_watch import CallWatch
 
 if TYPE_CHECKING:
+    from starlette.datastructures import Headers
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from service.settings import Settings
@@ -125,6 +126,21 @@ class _Cors(CORSMiddleware):
     def is_allowed_origin(self, origin: str) -> bool:
         """Whether a browser at ``origin`` may call."""
         return self._parts.allows_origin(origin)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """A refused preflight is told as every other refusal, where the framework would send plain text."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code < 400:  # noqa: PLR2004 - the class of HTTP status
+            return answer
+        kept = {
+            name: value for name, value in answer.headers.items() if not name.startswith("content-")
+        }
+        return refusal(
+            answer.status_code,
+            "A browser may not call so from there.",
+            code="security",
+            headers=kept,
+        )
 
 
 class FaultBarrier:

@@ -109,6 +109,10 @@ def _drafts(context: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Resources of the first member that holds orders: a Bundle, a list, or one resource, wrapped or not."""
     for name in ORDER_MEMBERS:
         if context.get(name) is not None:
+            if not isinstance(context[name], dict | list):
+                raise RequestError(
+                    f"The member 'context.{name}' holds no orders.", code="structure"
+                )
             yield from resources_in(context[name])
             return
 

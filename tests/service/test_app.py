@@ -133,6 +133,13 @@ class TestRefusals:
             client.post("/cds-services/vitamin-dk-order-select", json=body), 400, "required"
         )
 
+    @pytest.mark.parametrize("orders", ["x", 5, True])
+    def test_orders_that_are_none_are_400_and_never_no_cards(self, client, orders):
+        body = example("07-mechanical-valve-order-sign")
+        body["context"]["draftOrders"] = orders
+        answer = client.post("/cds-services/vitamin-dk-order-sign", json=body, headers=BROWSER)
+        assert_outcome(answer, 400, "structure")
+
     def test_unknown_service_is_404(self, client, request_body):
         answer = client.post("/cds-services/nothing", json=request_body, headers=BROWSER)
         assert_outcome(answer, 404, "not-found")

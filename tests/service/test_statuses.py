@@ -64,7 +64,7 @@ def house(tmp_path_factory, root):
         )
 
     with TestClient(app, base_url=BASE, raise_server_exceptions=False) as client:
-        yield SimpleNamespace(ask=ask, body=body, keys=keys, app=app)
+        yield SimpleNamespace(ask=ask, client=client, body=body, keys=keys, app=app)
 
 
 def assert_refused(answer, status):
@@ -121,6 +121,20 @@ def test_so_is_a_fault_of_ours(house, monkeypatch, fault, status):
 
     monkeypatch.setattr(house.app.state.parts.engine, "assess", broken)
     assert_refused(house.ask("POST", VIEW), status)
+
+
+@pytest.mark.requirement("C68")
+def test_a_preflight_from_elsewhere_is_refused_as_everything_is(house):
+    asked = {"origin": "https://canary-token.example", "access-control-request-method": "POST"}
+    answer = house.client.options(VIEW, headers=asked)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"].startswith("application/fhir+json")
+    assert answer.json()["issue"][0]["code"] == "security"
+    assert "access-control-allow-origin" not in answer.headers
+    assert "canary-token" not in answer.text + str(answer.headers)
+    allowed = house.client.options(VIEW, headers=asked | {"origin": ISSUER})
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == ISSUER
 
 
 @pytest.mark.requirement("C5")

@@ -189,6 +189,8 @@ STATES = {
     "an OperationOutcome": (outcome_entry("error")["resource"], False),
     "a hint": (bundle(outcome_entry("warning"), total=0), True),
     "an error entry": (bundle(outcome_entry("error")), False),
+    "a list of no resources": (["a", 1], False),
+    "entries that are no objects": ({"resourceType": "Bundle", "entry": ["a"]}, False),
     "a first page": (bundle(DATA, link=NEXT), False),
 }
 
