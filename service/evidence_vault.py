@@ -14,6 +14,7 @@ from rules.assessment import Gap, HistoryEntry
 from rules.errors import DekacardError
 from rules.facts import FactSet
 from service.alerts import models
+from service.alerts.folding import unfold, whole
 from service.alerts.keyring import Keyring
 
 _CODEC = "zlib"
@@ -26,9 +27,9 @@ class EvidenceMissing(DekacardError):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """The used elements of the record, as facts; ``answer`` is the canonical assessment made from them.
+    """The used elements of the record, as facts; ``answer`` is the assessment made from them, folded over them.
 
-    ``facts`` and ``answer`` stay bytes: a replay compares them byte for byte. ``history`` is None when it could
+    Both stay bytes: a replay compares them byte for byte (``canonical``). ``history`` is None when it could
     not be read, and then nothing was suppressed. ``quiet`` are the rules that were not live for the caller,
     ``asked`` the findings that were worked out in any case.
     """
@@ -44,6 +45,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     def fact_set(self) -> FactSet:
         """The facts as the engine was given them."""
         return msgspec.json.decode(self.facts, type=FactSet)
+
+    def canonical(self) -> bytes:
+        """The canonical bytes of the answer."""
+        return whole(self.answer, self.facts)
+
+    def said(self) -> dict[str, Any]:
+        """The answer as plain values."""
+        return unfold(self.answer, msgspec.json.decode(self.facts))
 
 
 def keep(
@@ -85,10 +94,7 @@ def recorded_answer(
     digest = connection.scalar(
         select(table.c.evidence).where(table.c.tenant == tenant, table.c.id == evaluation)
     )
-    answer: dict[str, Any] = msgspec.json.decode(
-        fetch(connection, keyring, tenant, digest or "").answer
-    )
-    return answer
+    return fetch(connection, keyring, tenant, digest or "").said()
 
 
 def fetch_all(

@@ -55,7 +55,8 @@ def replay(
         ReplayFailed: another major version recorded it, or the archived packs do not run.
     """
     evidence = _evidence(store, tenant, evaluation)
-    answer: dict[str, Any] = msgspec.json.decode(evidence.answer)
+    recorded = evidence.canonical()
+    answer: dict[str, Any] = msgspec.json.decode(recorded)
     provenance = answer["provenance"]
     _refuse_other_major(provenance["software"])
     knowledge: Mapping[str, str] = provenance["packs"]
@@ -67,9 +68,9 @@ def replay(
         evaluation=evaluation,
         as_of=datetime.fromisoformat(provenance["as_of"]),
         knowledge=dict(knowledge),
-        recorded=evidence.answer,
+        recorded=msgspec.Raw(recorded),
         replayed=msgspec.Raw(replayed),
-        same=bytes(evidence.answer) == replayed,
+        same=recorded == replayed,
         since=_compare(evidence, answer, provenance, today) if today is not None else {},
     )
 

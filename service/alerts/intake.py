@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from service.alerts import models
 from service.alerts.clinicians import apply_feedback, keep_cards
+from service.alerts.folding import unfold
 from service.alerts.keyring import Keyring
 from service.alerts.past_answers import micros
 from service.alerts.sightings import (
@@ -78,8 +79,8 @@ class Intake:
         call = line.call
         if self._seen(call):
             return
-        answer = msgspec.json.decode(line.answer)
         facts = msgspec.json.decode(line.facts)
+        answer = unfold(line.answer, facts)
         patient = self._patient(call)
         as_of = datetime.fromisoformat(answer["provenance"]["as_of"])
         stored = Evidence(

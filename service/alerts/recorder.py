@@ -17,8 +17,9 @@ from typing import Any, Protocol
 import msgspec
 
 from rules.assessment import Gap, HistoryEntry
+from service.alerts.folding import fold
 from service.alerts.keyring import Keyring
-from service.alerts.lines import canonical_answer, pack_line
+from service.alerts.lines import pack_line
 from service.alerts.past_answers import PastAnswers
 from service.alerts.spool import Spool
 from service.alerts.values import (
@@ -124,7 +125,7 @@ class SpoolRecorder(Recorder):
         return self._write(
             ReviewLine(
                 call=call,
-                answer=msgspec.Raw(canonical_answer(review.assessment)),
+                answer=msgspec.Raw(fold(review.assessment, review.facts)),
                 facts=msgspec.Raw(_encode(review.facts)),
                 gaps=tuple(review.gaps),
                 gap_cards=tuple(gap_cards),

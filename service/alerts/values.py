@@ -98,7 +98,7 @@ class Clearing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewLine(msgspec.Struct, frozen=True, kw_only=True, tag="review"):
-    """What one evaluation leaves behind; ``answer`` holds the canonical bytes of the assessment.
+    """What one evaluation leaves behind; ``answer`` holds the assessment folded over the facts (``alerts.folding``).
 
     ``quiet`` and ``asked`` are what the engine was told besides the facts (``Engine.assess``).
     """

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 
 from rules.assessment import Gap
-from service.alerts.lines import canonical_answer
+from service.alerts.folding import fold
 
 if TYPE_CHECKING:
     from service.review import Review
@@ -100,7 +100,7 @@ class Notebook:
         self._put(
             Note(
                 patient=patient,
-                answer=msgspec.Raw(canonical_answer(assessment)),
+                answer=msgspec.Raw(fold(assessment, done.facts)),
                 facts=msgspec.Raw(_encode(done.facts)),
                 gaps=tuple(done.gaps),
                 gap_cards=tuple(done.gap_cards),

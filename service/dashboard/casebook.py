@@ -192,9 +192,7 @@ def _trend(facts: FactSet, sources: Mapping[str, str]) -> tuple[LabResult, ...]:
 
 
 def _opened(evidence: Evidence) -> Case:
-    return Case(
-        facts=evidence.fact_set(), answer=msgspec.json.decode(evidence.answer), gaps=evidence.gaps
-    )
+    return Case(facts=evidence.fact_set(), answer=evidence.said(), gaps=evidence.gaps)
 
 
 def _recommendation(one: Mapping[str, Any], facts: FactSet) -> Recommendation:

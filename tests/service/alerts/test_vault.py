@@ -43,7 +43,7 @@ def test_evidence_comes_back_as_facts_and_answer(filled, keyring):
     with filled.reading() as connection:
         kept = evidence_vault.fetch(connection, keyring, T, digests(filled)[0].digest)
     assert [use.ingredient for use in kept.fact_set().uses] == ["vitamin-k2-mk7", "warfarin"]
-    assert msgspec.json.decode(kept.answer)["provenance"]["engine"] == ""
+    assert kept.said()["provenance"]["engine"] == ""
 
 
 def test_without_the_key_or_moved_elsewhere_it_does_not_open(filled, keyring):
