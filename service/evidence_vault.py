@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, select
 from rules.assessment import Gap, HistoryEntry
 from rules.errors import DekacardError
 from rules.facts import FactSet
-from service.alerts import models
+from service.alerts import models, statements
 from service.alerts.folding import unfold, whole
 from service.alerts.keyring import Keyring
 
@@ -61,15 +61,13 @@ def keep(
     """Store evidence under its keyed digest and return that; equal evidence is stored once."""
     body = msgspec.json.encode(evidence)
     digest = keyring.digest(f"evidence {tenant}", body)
-    table = models.evidence
-    there = select(table.c.digest).where(table.c.tenant == tenant, table.c.digest == digest)
-    if connection.scalar(there) is None:
+    here = {"key_tenant": tenant, "key_digest": digest}
+    if connection.scalar(statements.evidence_there, here) is None:
         key, sealed = keyring.seal(zlib.compress(body, _LEVEL), _bound(tenant, digest))
-        connection.execute(
-            table.insert().values(
-                tenant=tenant, digest=digest, codec=_CODEC, sealed_with=key, body=sealed, stored=now
-            )
-        )
+        row = {
+            "tenant": tenant, "digest": digest, "codec": _CODEC, "sealed_with": key, "body": sealed, "stored": now,
+        }  # fmt: skip
+        connection.execute(statements.evidence_new, row)
     return digest
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, select
 
-from service.alerts import models
+from service.alerts import models, statements
 from service.alerts.keyring import Keyring
 from service.alerts.lines import canonical
 from service.alerts.past_answers import HISTORY_DAYS, micros
@@ -79,13 +79,13 @@ def keep_cards(
         sealed_with, sealed = keyring.seal(
             body, bound("issued_card", call.tenant, card.uuid, call.id)
         )
-        connection.execute(
-            models.issued_card.insert().values(
-                tenant=call.tenant, uuid=card.uuid, evaluation=call.id, patient=patient, service=call.service,
-                hook_instance=call.hook_instance, user_ref=call.user, kind=card.kind, indicator=card.indicator,
-                subjects=msgspec.json.encode(subjects).decode(), sealed_with=sealed_with, body=sealed, issued=at,
-            )
-        )  # fmt: skip
+        row = {
+            "tenant": call.tenant, "uuid": card.uuid, "evaluation": call.id, "patient": patient,
+            "service": call.service, "hook_instance": call.hook_instance, "user_ref": call.user, "kind": card.kind,
+            "indicator": card.indicator, "subjects": msgspec.json.encode(subjects).decode(),
+            "sealed_with": sealed_with, "body": sealed, "issued": at,
+        }  # fmt: skip
+        connection.execute(statements.card_new, row)
         for rule, about, mark in subjects:
             if rule in shown:
                 continue
@@ -152,24 +152,16 @@ def remember(
     outcome: str, user: str, at: int, reason: str = "",
 ) -> None:  # fmt: skip
     """Keep an answer for suppression; the same answer again only becomes newer."""
-    table = models.answer
-    same = {
+    answer = {
         "tenant": tenant, "patient": patient, "rule": rule, "about": about, "fingerprint": fingerprint,
-        "outcome": outcome, "user_ref": user, "reason": reason,
+        "outcome": outcome, "user_ref": user, "reason": reason, "at": at,
     }  # fmt: skip
-    where = [table.c[name] == value for name, value in same.items()]
-    if connection.scalar(select(table.c.at).where(*where)) is None:
-        connection.execute(table.insert().values(**same, at=at))
-    else:
-        connection.execute(table.update().where(*where, table.c.at < at).values(at=at))
+    connection.execute(statements.answer_kept(connection), answer)
 
 
 def _match_early(connection: Connection, tally: Tally, tenant: str, uuid: str) -> None:
-    table = models.feedback
-    early = select(table).where(
-        table.c.tenant == tenant, table.c.card == uuid, table.c.matched == 0
-    )
-    for row in connection.execute(early).all():
+    here = {"key_tenant": tenant, "key_card": uuid}
+    for row in connection.execute(statements.feedback_before_card, here).all():
         _match(connection, tally, row)
 
 

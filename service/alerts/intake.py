@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, select
 
-from service.alerts import models
+from service.alerts import models, statements
 from service.alerts.clinicians import apply_feedback, keep_cards
 from service.alerts.folding import unfold
 from service.alerts.keyring import Keyring
@@ -184,9 +184,8 @@ class Intake:
             self._chain.append(line.entry, line.id)
 
     def _seen(self, call: Call) -> bool:
-        table = models.evaluation
-        there = select(table.c.id).where(table.c.tenant == call.tenant, table.c.id == call.id)
-        return self._connection.scalar(there) is not None
+        here = {"key_tenant": call.tenant, "key_id": call.id}
+        return self._connection.scalar(statements.evaluation_taken, here) is not None
 
     def _audited(self, tenant: str, line: str) -> bool:
         if self._chain.holds(tenant, line):
@@ -197,18 +196,15 @@ class Intake:
 
     def _patient(self, call: Call) -> str:
         key = self._keyring.patient_key(call.tenant, call.patient)
-        table, now = models.patient, micros(call.received)
-        changed = self._connection.execute(
-            table.update()
-            .where(table.c.tenant == call.tenant, table.c.patient == key)
-            .values(last_seen=now)
-        )
+        now = micros(call.received)
+        here = {"key_tenant": call.tenant, "key_patient": key, "now": now}
+        changed = self._connection.execute(statements.patient_seen, here)
         if changed.rowcount == 0:
             sealed_with, reference = seal_text(
                 self._keyring, call.patient, bound("patient", call.tenant, key)
             )
             self._connection.execute(
-                table.insert().values(
+                models.patient.insert().values(
                     tenant=call.tenant, patient=key, sealed_with=sealed_with, reference=reference, first_seen=now,
                     last_seen=now,
                 )
@@ -223,16 +219,15 @@ class Intake:
             [one.rule, one.version, one.about, call.mode_of(one.rule), one.indicator]
             for one in fired
         ]
-        self._connection.execute(
-            models.evaluation.insert().values(
-                tenant=call.tenant, id=call.id, patient=patient, hook=call.hook, service=call.service,
-                hook_instance=call.hook_instance, user_ref=call.user, request_id=call.request_id, origin=call.origin,
-                run=call.run, mode=call.mode, received=micros(call.received), as_of=micros(as_of), outcome=outcome,
-                fired=msgspec.json.encode(rules).decode(), knowledge=msgspec.json.encode(knowledge).decode(),
-                evidence=evidence, cards=cards, gaps=gaps, failures=failures,
-                elapsed_us=round((call.elapsed_ms or 0) * 1000),
-            )
-        )  # fmt: skip
+        row = {
+            "tenant": call.tenant, "id": call.id, "patient": patient, "hook": call.hook, "service": call.service,
+            "hook_instance": call.hook_instance, "user_ref": call.user, "request_id": call.request_id,
+            "origin": call.origin, "run": call.run, "mode": call.mode, "received": micros(call.received),
+            "as_of": micros(as_of), "outcome": outcome, "fired": msgspec.json.encode(rules).decode(),
+            "knowledge": msgspec.json.encode(knowledge).decode(), "evidence": evidence, "cards": cards, "gaps": gaps,
+            "failures": failures, "elapsed_us": round((call.elapsed_ms or 0) * 1000),
+        }  # fmt: skip
+        self._connection.execute(statements.evaluation_new, row)
 
     def _audit(
         self, call: Call, patient: str, *, action: str, after: str, reason: str, outcome: str = "ok"

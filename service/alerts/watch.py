@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row
 
 from rules.assessment import Gap
 from rules.errors import DekacardError
-from service.alerts import models
+from service.alerts import models, statements
 from service.alerts.keyring import Keyring
 from service.alerts.lifecycle import OPEN, SEVERITIES, Known, Seen, observe
 from service.alerts.outbox import announce
@@ -42,12 +42,8 @@ class Watch:
         self._quiet = quiet
         self._receivers = [one for one in receivers if one.tenant == call.tenant]
         self._at = micros(call.received)
-        table = models.alert
-        rows = connection.execute(
-            select(table)
-            .where(table.c.tenant == call.tenant, table.c.patient == patient)
-            .order_by(table.c.episode)
-        )
+        here = {"key_tenant": call.tenant, "key_patient": patient}
+        rows = connection.execute(statements.alerts_of_patient, here)
         self._newest: dict[str, Row[Any]] = {row.key: row for row in rows}
         self._holding: set[str] = set()
 
@@ -76,18 +72,18 @@ class Watch:
         """Take in that this still holds, though nobody was told again."""
         row = self._held(rule, about)
         if row is not None:
-            self._change(row, self._counted(row))
+            self._count(row, {})
 
     def gives_way(self, rule: str, about: str, by: str) -> None:
         """Take in that a stronger rule speaks for this one."""
         row = self._held(rule, about)
         if row is None or row.state not in OPEN:
             return
-        values = self._counted(row)
+        values: dict[str, Any] = {}
         if row.suppressed_by != by and not self._late(row):
             values |= self._moved(row, suppressed_by=by)
             self._tell(row, "suppressed", after=by)
-        self._change(row, values)
+        self._count(row, values)
 
     def mark_evidence(self, now: Mapping[str, frozenset[str]]) -> None:
         """Mark every alert, open or closed, that rests on a result which was amended or withdrawn.
@@ -170,17 +166,17 @@ class Watch:
             "state": "new", "course": course, "first_seen": self._at, "last_seen": self._at, "changed": self._at,
             **self._described(sighting, course),
         }  # fmt: skip
-        number = self._connection.execute(
-            models.alert.insert().values(values).returning(models.alert.c.id)
-        ).scalar_one()
-        row = self._reload(number)
+        row = self._connection.execute(
+            models.alert.insert().values(values).returning(models.alert)
+        ).one()
+        self._newest[key] = row
         self._tell(row, "recurred" if course == "recurred" else "opened", after="new")
         self._tally.add(call.tenant, self._at, sighting.rule, call.mode_of(sighting.rule), opened=1)
         self._announce(row)
-        return int(number)
+        return int(row.id)
 
     def _go_on(self, row: Row[Any], sighting: Sighting, course: str) -> None:
-        values = self._counted(row)
+        values: dict[str, Any] = {}
         late = self._late(row)
         if row.suppressed_by and not late:
             values |= self._moved(row, suppressed_by="")
@@ -207,7 +203,7 @@ class Watch:
             values["from_draft"] = 0
         if row.evidence_state == NOT_REPEATED and not late:
             values["evidence_state"] = ""
-        self._change(row, values)
+        self._count(row, values)
         if not _is_urgent(row):
             self._announce(self._newest[row.key])
 
@@ -225,21 +221,12 @@ class Watch:
         }  # fmt: skip
 
     def _occurred(self, number: int, sighting: Sighting) -> None:
-        table, call = models.occurrence, self._call
-        same = (
-            table.c.tenant == call.tenant, table.c.alert == number, table.c.origin == call.origin,
-            table.c.evidence_hash == sighting.evidence_hash,
-        )  # fmt: skip
-        counted = self._connection.execute(
-            table.update().where(*same).values(times=table.c.times + 1)
-        )
-        if counted.rowcount == 0:
-            self._connection.execute(
-                table.insert().values(
-                    tenant=call.tenant, alert=number, origin=call.origin, evidence_hash=sighting.evidence_hash,
-                    evaluation=call.id, mode=self._mode(sighting.rule), indicator=sighting.indicator, at=self._at,
-                )
-            )  # fmt: skip
+        call = self._call
+        seen = {
+            "tenant": call.tenant, "alert": number, "origin": call.origin, "evidence_hash": sighting.evidence_hash,
+            "evaluation": call.id, "mode": self._mode(sighting.rule), "indicator": sighting.indicator, "at": self._at,
+        }  # fmt: skip
+        self._connection.execute(statements.occurrence_counted(self._connection), seen)
 
     def _announce(self, row: Row[Any]) -> None:
         if _is_urgent(row):
@@ -261,12 +248,16 @@ class Watch:
     def _mode(self, rule: str) -> str:
         return self._call.mode_of(rule)
 
-    def _counted(self, row: Row[Any]) -> dict[str, Any]:
-        """Being seen again is no change: whoever edits the alert meanwhile is not disturbed."""
-        return {
-            "seen_count": models.alert.c.seen_count + 1,
-            "last_seen": max(self._at, row.last_seen),
-        }
+    def _count(self, row: Row[Any], values: Mapping[str, Any]) -> None:
+        """Being seen again is no change by itself: whoever edits the alert meanwhile is not disturbed."""
+        newest = max(self._at, row.last_seen)
+        if values:
+            self._change(
+                row, {"seen_count": models.alert.c.seen_count + 1, "last_seen": newest, **values}
+            )
+            return
+        here = {"key_tenant": self._call.tenant, "key_id": row.id, "newest": newest}
+        self._newest[row.key] = self._connection.execute(statements.alert_counted, here).one()
 
     def _moved(self, row: Row[Any], **values: Any) -> dict[str, Any]:
         return {
@@ -277,20 +268,12 @@ class Watch:
 
     def _change(self, row: Row[Any], values: Mapping[str, Any]) -> None:
         table = models.alert
-        self._connection.execute(
+        self._newest[row.key] = self._connection.execute(
             table.update()
             .where(table.c.tenant == self._call.tenant, table.c.id == row.id)
             .values(values)
-        )
-        self._reload(row.id)
-
-    def _reload(self, number: int) -> Row[Any]:
-        table = models.alert
-        row = self._connection.execute(
-            select(table).where(table.c.tenant == self._call.tenant, table.c.id == number)
+            .returning(table)
         ).one()
-        self._newest[row.key] = row
-        return row
 
     def _tell(self, row: Row[Any], action: str, *, before: str = "", after: str = "") -> None:
         self._connection.execute(
