@@ -57,6 +57,8 @@ class Record(SpoolRecorder):
         self._drainer: Drainer | None = None
         self._rulebooks: list[Rulebook] = []
         self._last_removal = 0.0
+        self._archive_again = 0.0
+        self._archive_pause = _RETRY_SECONDS
 
     @property
     def database(self) -> Database:
@@ -137,7 +139,8 @@ class Record(SpoolRecorder):
             if not drainer.is_mine:
                 continue
             last_heads = self._round(last_heads)
-            self._stop.wait(_HOUSE_SECONDS)
+            # Until packs are archived, nothing that they said can be replayed
+            self._stop.wait(_RETRY_SECONDS if self._rulebooks else _HOUSE_SECONDS)
         drainer.stop()
 
     def _wait_for_schema(self) -> bool:
@@ -157,13 +160,16 @@ class Record(SpoolRecorder):
     def _archive_packs(self) -> None:
         from service.pack_archive import archive
 
-        while self._rulebooks:
+        while self._rulebooks and time.monotonic() >= self._archive_again:
             waiting = self._rulebooks[0]
             try:
                 self.database.write(partial(archive, rulebook=waiting, now=self._clock()))
             except Exception as error:  # noqa: BLE001  the next round tries again
                 _log.error("packs could not be archived yet (%s)", type(error).__name__)
+                self._archive_again = time.monotonic() + self._archive_pause
+                self._archive_pause = min(_HOUSE_SECONDS, 2 * self._archive_pause)
                 return
+            self._archive_pause = _RETRY_SECONDS
             with self._database_lock:
                 self._rulebooks.pop(0)
 

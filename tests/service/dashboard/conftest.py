@@ -85,6 +85,11 @@ class Site:
 def application(tmp_path_factory):
     place = tmp_path_factory.mktemp("record")
     made = {}
+
+    def clock():
+        # The keeper asks before the site is there
+        return made["site"].now if made else NOON
+
     settings = Settings(
         dev=True,
         store_url=f"sqlite:///{place}/r.db",
@@ -92,7 +97,7 @@ def application(tmp_path_factory):
         keyring=place / "keys.json",
         runs_dir=place / "runs",
     )
-    app = create_app(settings, clock=lambda: made["site"].now)
+    app = create_app(settings, clock=clock)
     made["site"] = Site(app)
     yield made["site"]
     app.state.recorder.close()

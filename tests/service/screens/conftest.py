@@ -32,7 +32,7 @@ def site(database_url, tmp_path):  # noqa: F811
         runs_root=tmp_path / "allowed",
         upload_mb=1,
     )
-    app = create_app(settings, clock=lambda: made["site"].now)
+    app = create_app(settings, clock=lambda: made["site"].now if made else NOON)
     made["site"] = Site(app)
     made["site"].now = NOON
     made["site"].folder = tmp_path
