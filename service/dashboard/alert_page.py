@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +16,13 @@ from service.cds_hooks.detail import DetailWriter, data_below
 from service.dashboard.casebook import Case, about_patient, case_of, reference_of
 from service.dashboard.deciding import colleagues
 from service.dashboard.history import change_since, past_decisions, sealed_events
-from service.dashboard.reasons import WAKES, longest_snooze, reasons_for, snooze_choices
+from service.dashboard.reasons import (
+    WAKES,
+    longest_snooze,
+    reason_words,
+    reasons_for,
+    snooze_choices,
+)
 from service.dashboard.rule_tree import tree_of
 from service.dashboard.worklist_page import parts_shown
 
@@ -73,6 +80,7 @@ class AlertPage:
             silence=_silence(store, row, visit), patient=reference_of(store, tenant, row.patient), score=parts_shown(row), replayed=replayed,
             about=about_patient(case.facts) if case else "", may_triage=may_triage, tree=tree_of(case, row, book),
             choices=reasons_for(book, row.rule), gaps=case.gaps if case else (), wakes=WAKES,
+            reason_words=partial(reason_words, book),
             snoozes=snooze_choices(row.indicator, self._desk.record.options.snooze), others=others,
             longest=_last_day(row.indicator, self._desk, visit), title=book.vocabulary.title,
             hidden_by_this=[one for one in others if one.suppressed_by == row.rule],

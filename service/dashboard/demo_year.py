@@ -75,6 +75,8 @@ class Year:
             at = (self._today - timedelta(days=days)).replace(
                 hour=chance.randint(7, 11), minute=chance.randint(0, 59)
             )
+            if at > self._today:  # the demo was started early in the morning
+                at -= timedelta(days=1)
             known = [one for day, one in dated if day <= at]
             if known:
                 yield at, patient, [person, *known]
@@ -170,9 +172,7 @@ def settle_year(record: Record, engine: Engine, today: datetime) -> int:
         for row in sorted(page.rows, key=lambda one: one.id):
             old = (today.timestamp() - row.last_seen / 1e6) / 86_400
             if (old > _SETTLED_DAYS and chance.random() < 0.93) or chance.random() < 0.3:  # noqa: PLR2004
-                made += _decide(
-                    store, engine, row, chance, min(today, _later(row.last_seen, chance))
-                )
+                made += _decide(store, engine, row, chance, _later(row.last_seen, chance), today)
         if not page.after:
             return made
         after = page.after
@@ -189,7 +189,9 @@ def _employ(record: Record, today: datetime) -> None:
             )  # fmt: skip
 
 
-def _decide(store: Any, engine: Engine, row: Any, chance: random.Random, at: datetime) -> int:
+def _decide(
+    store: Any, engine: Engine, row: Any, chance: random.Random, at: datetime, today: datetime
+) -> int:
     actor = f"user/{chance.choice(_COLLEAGUES)}"
     action: Any = chance.choices(
         [name for name, _ in _DECIDED], [weight for _, weight in _DECIDED]
@@ -198,9 +200,12 @@ def _decide(store: Any, engine: Engine, row: Any, chance: random.Random, at: dat
     reason = chance.choice(coded).code if coded else ""
     try:
         row = store.change(
-            DEMO_TENANT, row.id, row.version, Request(action="claim", actor=actor, at=at)
+            DEMO_TENANT,
+            row.id,
+            row.version,
+            Request(action="claim", actor=actor, at=min(today, at)),
         )
-        later = at + timedelta(minutes=chance.randint(2, 90))
+        later = min(today, at + timedelta(minutes=chance.randint(2, 90)))
         store.change(
             DEMO_TENANT,
             row.id,

@@ -68,6 +68,14 @@ def snooze_span(code: str) -> timedelta | None:
     return next((span for known, _, span in _SNOOZES if known == code), None)
 
 
+def reason_words(book: Rulebook, code: str) -> str:
+    """What was chosen, in the words in which it was offered; a code of the system itself is its own words."""
+    if code in book.override_reasons:
+        return book.override_reasons[code].display
+    offered = (one for choices in _ours().values() for one in choices)
+    return next((one.display for one in offered if one.code == code), code.replace("-", " "))
+
+
 @lru_cache(maxsize=1)
 def _ours() -> dict[str, list[Choice]]:
     text = (files("service.dashboard") / "reasons.yaml").read_text(encoding="utf-8")

@@ -19,10 +19,13 @@ from playwright.sync_api import sync_playwright
 from sqlalchemy import select
 
 from service.alerts import models
+from service.alerts.access import accounts, new_account
+from service.alerts.batch_jobs import jobs
 from service.alerts.worklist import Filter
 from service.app import create_app
 from service.dashboard.demo_screens import furnish
 from service.dashboard.demo_year import fill_year, settle_year, wait_for_store
+from service.identity import open_session
 from service.settings import Settings
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -160,3 +163,30 @@ def people(served, browser):
         complaints = told["page"].evaluate("window.complaints") if told["script"] else []
         told["context"].close()
         assert (complaints, told["problems"], told["elsewhere"]) == ([], [], [])
+
+
+def become(served, page, role, name=""):
+    """Sit before the same browser as somebody of another role."""
+    record, name = served.record, name or f"e2e-{role}"
+    given = {"tenant": T, "name": name, "now": NOON}
+    if name not in {one["name"] for one in accounts(record.database, T)}:
+        new_account(record.database, record.keyring, role=role, actor="operator", **given)
+    secret = open_session(record.database, record.keyring, **given)
+    page.goto(
+        "about:blank"
+    )  # an open list would notice that its session went, and leave for the door
+    page.context.clear_cookies()
+    page.context.add_cookies([{"name": "dekacard-dev", "value": secret, "url": served.base}])
+    return page
+
+
+@pytest.fixture(scope="session")
+def finished(served):
+    """The demo's batch run, once it is done."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        done = [one for one in jobs(served.record.database, T) if one.state == "done"]
+        if done:
+            return done[-1]
+        time.sleep(0.2)
+    raise AssertionError("the run of the demo did not end")

@@ -1,15 +1,12 @@
 """The dashboard in a real browser: triage by mouse, by keys and without JavaScript, live, accessible, confined."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from service.alerts.lifecycle import Request
 from tests.e2e.conftest import NOON, T
 
-AXE = Path(__file__).parent / "vendor" / "axe.min.js"
-TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 
@@ -135,88 +132,6 @@ def test_a_hook_call_shows_on_an_open_list_without_moving_a_row(served, people):
     alert = served.alerts(patient=patient)[0]
     page.goto(f"/a/{alert.id}")
     assert page.locator(".banner-id").inner_text() == "live-01"
-
-
-def _pages(served):
-    alert = served.fresh(indicator="critical") if _has(served, "critical") else served.fresh()
-    closed = served.alerts(view="closed")[0]
-    return {
-        "work": "/work",
-        "by-patient": "/work?by=patient",
-        "closed": "/work?view=closed",
-        "empty": "/work?rule=nothing",
-        "alert": f"/a/{alert.id}",
-        "closed-alert": f"/a/{closed.id}",
-        "patient": f"/p/{alert.patient}",
-        "error": "/a/999999",
-    }
-
-
-def _has(served, indicator):
-    return any(
-        one.state == "new" and not one.assignee for one in served.alerts(indicator=indicator)
-    )
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark", "forced"])
-@pytest.mark.parametrize(
-    "name", ["work", "by-patient", "closed", "empty", "alert", "closed-alert", "patient", "error"]
-)
-def test_every_page_is_accessible_and_fits_a_telephone(served, people, scheme, name):
-    page = people(
-        **({"forced_colors": "active"} if scheme == "forced" else {"color_scheme": scheme})
-    )
-    page.goto(_pages(served)[name])
-    # The wider borders of forced colours let an open "Keep this view" lie over its neighbour, as a menu does
-    for details in page.locator("details:not(.keep)" if scheme == "forced" else "details").all():
-        details.evaluate("one => { one.name = ''; one.open = true; }")
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate(
-        "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})"
-        ".then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html + ' ' + (n.any[0] || {}).message).slice(0, 3)]))",
-        TAGS,
-    )
-    assert not found, json.dumps(found, indent=1)
-    page.set_viewport_size({"width": 320, "height": 640})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    small = page.evaluate(
-        """() => [...document.querySelectorAll("button, select, input:not([type=hidden]), summary, .btn, .views a, nav a, .switch a")]
-        .filter((one) => one.getClientRects().length)
-        .map((one) => [one.outerHTML.slice(0, 90), one.getBoundingClientRect()])
-        .filter(([, box]) => box.width && (box.height < 24 || box.width < 24)).map(([html]) => html)"""
-    )
-    assert not small
-
-
-def test_a_telephone_shows_the_decision_before_the_history_and_the_newest_result_first(
-    served, people
-):
-    page = people(color_scheme="dark")
-    page.set_viewport_size({"width": 320, "height": 640})
-    names = _pages(served)
-    page.goto(names["work"])
-    for field in page.locator(".filter .form-select").all():
-        assert field.evaluate("one => one.scrollWidth <= one.clientWidth && one.clientWidth > 200")
-    ink, paper = page.locator("#find").evaluate(
-        "one => [getComputedStyle(one, '::placeholder').color, getComputedStyle(document.body).color]"
-    )
-    assert ink == page.locator(".quiet").first.evaluate("one => getComputedStyle(one).color")
-    assert ink != paper
-    page.goto(names["alert"])
-    tops = [
-        page.get_by_role("heading", name=name, exact=True).bounding_box()["y"]
-        for name in ("Decide", "Why it stands here", "History")
-    ]
-    assert tops == sorted(tops)
-    assert page.locator(".why").bounding_box()["y"] < tops[0]
-    page.goto(names["patient"])
-    frame = page.locator(".plot-frame")
-    ends = frame.evaluate(
-        "one => [one.getBoundingClientRect().right, one.firstElementChild.getBoundingClientRect().right,"
-        " one.scrollWidth > one.clientWidth]"
-    )
-    assert ends[2], "the plot is wider than the screen"
-    assert ends[1] == pytest.approx(ends[0], abs=2)
 
 
 def test_forced_colours_and_print_keep_what_matters(served, people):

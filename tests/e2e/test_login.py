@@ -16,8 +16,8 @@ from service.alerts.access import new_account
 from service.app import create_app
 from service.identity_invitations import open_set_up
 from service.identity_passwords import set_password
+from tests.e2e.accessibility import AXE, TAGS
 from tests.e2e.conftest import COMPLAINTS
-from tests.e2e.test_dashboard import AXE, TAGS
 from tests.service.dashboard.openid_provider import OpenIdProvider, entry
 from tests.service.dashboard.production import CLIENT, PASSWORD, settings_in
 

@@ -2,101 +2,13 @@
 
 import json
 import time
-from pathlib import Path
 
 import pytest
 
-from service.alerts.access import accounts, new_account
-from service.alerts.batch_jobs import jobs
-from service.identity import open_session
-from tests.e2e.conftest import NOON, T
+from tests.e2e.conftest import T, become
 
-AXE = Path(__file__).parent / "vendor" / "axe.min.js"
-TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 RULE = "vitd-level-toxic"
-TARGETS = "button, select, input:not([type=hidden]), summary, .btn, .tabs a, nav a, .switch a"
-
-
-def become(served, page, role, name=""):
-    """Sit before the same browser as somebody of another role."""
-    record, name = served.record, name or f"e2e-{role}"
-    given = {"tenant": T, "name": name, "now": NOON}
-    if name not in {one["name"] for one in accounts(record.database, T)}:
-        new_account(record.database, record.keyring, role=role, actor="operator", **given)
-    secret = open_session(record.database, record.keyring, **given)
-    page.goto(
-        "about:blank"
-    )  # an open list would notice that its session went, and leave for the door
-    page.context.clear_cookies()
-    page.context.add_cookies([{"name": "dekacard-dev", "value": secret, "url": served.base}])
-    return page
-
-
-@pytest.fixture(scope="session")
-def finished(served):
-    """The demo's batch run, once it is done."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        done = [one for one in jobs(served.record.database, T) if one.state == "done"]
-        if done:
-            return done[-1]
-        time.sleep(0.2)
-    raise AssertionError("the run of the demo did not end")
-
-
-PAGES = {
-    "rules": ("lead", "/rules"),
-    "rules-silent": ("lead", "/rules?show=silent&days=364"),
-    "rule": ("lead", f"/rules/{RULE}?days=364"),
-    "rule-waiting": ("lead", "/rules/vitd-ul-exceeded"),
-    "batch": ("lead", "/batch"),
-    "run": ("lead", "/batch/{run}"),
-    "queue": ("pharmacist", "/queue"),
-    "silences": ("lead", "/silences"),
-    "silences-waiting": ("lead", "/silences?view=waiting"),
-    "silences-past": ("reader", "/silences?view=past"),
-    "audit": ("auditor", "/audit"),
-    "audit-found": ("auditor", "/audit?actor=k-osei"),
-    "handover": ("pharmacist", "/handover"),
-}
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", PAGES)
-def test_every_screen_is_accessible_and_fits_a_telephone(served, people, finished, scheme, name):
-    role, address = PAGES[name]
-    page = become(served, people(color_scheme=scheme), role)
-    assert page.goto(address.format(run=finished.id)).status == 200
-    for details in page.locator("details").all():
-        details.evaluate("one => { one.name = ''; one.open = true; }")
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate(
-        "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})"
-        ".then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html + ' ' + (n.any[0] || {}).message).slice(0, 3)]))",
-        TAGS,
-    )
-    assert not found, json.dumps(found, indent=1)
-    page.set_viewport_size({"width": 320, "height": 640})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    small = page.evaluate(
-        """targets => [...document.querySelectorAll(targets)].filter((one) => one.getClientRects().length)
-        .map((one) => [one.outerHTML.slice(0, 90), one.getBoundingClientRect()])
-        .filter(([, box]) => box.width && (box.height < 24 || box.width < 24)).map(([html]) => html)""",
-        TARGETS,
-    )
-    assert not small
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_every_screen_of_the_demo_has_something_to_show(served, people, finished, name):
-    role, address = PAGES[name]
-    page = become(served, people(), role)
-    assert page.goto(address.format(run=finished.id)).status == 200
-    assert page.locator("main tbody tr").count() > 0
-    page.emulate_media(media="print")
-    assert page.locator("header.top nav").is_hidden()
-    assert page.locator("main h1").is_visible()
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.batch.run import Run
-from tests.e2e.test_dashboard import AXE, TAGS
+from tests.e2e.accessibility import AXE, TAGS
 from tests.service.batch.people import bundle, lab, patient, population, write_bundles
 from tests.service.batch.test_review import options
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from service.alerts.lifecycle import Request
+from tests.e2e.accessibility import AXE, TAGS
 from tests.e2e.conftest import NOON, T
-from tests.e2e.test_dashboard import AXE, TAGS
 
 
 def untouched(served, count):

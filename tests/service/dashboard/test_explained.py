@@ -160,7 +160,7 @@ def test_how_people_decided_before_is_counted_and_the_system_is_not(site, alert)
     other = max(site.alerts(size=200), key=lambda one: one.id)
     page = site.get(f"/a/{other.id}").text
     box = page[page.index("Decided before") :].partition("</section>")[0]
-    assert "will monitor" in box
+    assert "Will monitor closely" in box
 
 
 def test_what_gave_way_is_named_where_it_is_hidden(site):

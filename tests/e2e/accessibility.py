@@ -1,0 +1,46 @@
+"""What every page owes whoever cannot use it as drawn: axe finds nothing, 320 px are enough, targets can be hit."""
+
+import json
+from pathlib import Path
+
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+# Links inside a sentence are exempt (WCAG 2.2, 2.5.8); all others are not
+TARGETS = (
+    "button, select, input:not([type=hidden]), summary, .btn, .tabs a, .views a, nav a, .switch a"
+)
+LOOKS = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "forced-light": {"forced_colors": "active", "color_scheme": "light"},
+    "forced-dark": {"forced_colors": "active", "color_scheme": "dark"},
+}
+
+
+def look_over(page):
+    """Open all that is folded, then hold the page to the above."""
+    for details in page.locator("details").all():
+        details.evaluate("one => { one.name = ''; one.open = true; }")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate(
+        "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})"
+        ".then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html + ' ' + (n.any[0] || {}).message).slice(0, 3)]))",
+        TAGS,
+    )
+    assert not found, json.dumps(found, indent=1)
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    small = page.evaluate(
+        """targets => [...document.querySelectorAll(targets)].filter((one) => one.getClientRects().length)
+        .map((one) => [one.outerHTML.slice(0, 90), one.getBoundingClientRect()])
+        .filter(([, box]) => box.width && (box.height < 24 || box.width < 24)).map(([html]) => html)""",
+        TARGETS,
+    )
+    assert not small
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("#main select, #main button, #main input:not([type=hidden])")]
+        .filter((one) => one.getClientRects().length && !one.closest(".plot-frame, .wide, .drop"))
+        .map((one) => [one.outerHTML.slice(0, 90), one.getBoundingClientRect()])
+        .filter(([, box]) => box.width && (box.left < -1 || box.right > 321)).map(([html]) => html)"""
+    )
+    assert not cut, "controls stand outside a screen of 320 px"
