@@ -91,7 +91,11 @@ class AlertPage:
 
 def _last_day(indicator: str, desk: Desk, visit: Visit) -> date:
     """The last day to which an alert of this severity may be put off."""
-    return (visit.now + longest_snooze(indicator, desk.record.options.snooze)).date()
+    return (
+        (visit.now + longest_snooze(indicator, desk.record.options.snooze))
+        .astimezone(desk.zone)
+        .date()
+    )
 
 
 def _silence(store: Store, row: Row[Any], visit: Visit) -> Row[Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from rules.errors import RequestError
@@ -85,14 +85,14 @@ def _snooze(visit: Visit, indicator: str) -> tuple[datetime | None, str]:
         limits = visit.desk.record.options.snooze
         return visit.now + longest_snooze(indicator, limits), wakes_on
     if form.get("day"):
-        return _start_of(form["day"]), wakes_on
+        return _start_of(form["day"], visit.desk.zone), wakes_on
     span: timedelta | None = snooze_span(form.get("span", ""))
     return (visit.now + span if span else None), wakes_on
 
 
-def _start_of(day: str) -> datetime:
-    """The first moment of a day: a day is over when its date begins elsewhere, so the early reading is the safe one."""
+def _start_of(day: str, zone: tzinfo) -> datetime:
+    """The first moment of a day at the site."""
     try:
-        return datetime.combine(date.fromisoformat(day), time.min, tzinfo=UTC)
+        return datetime.combine(date.fromisoformat(day), time.min, tzinfo=zone)
     except ValueError:
         raise RequestError("the day is not a date.", status=422) from None

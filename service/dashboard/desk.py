@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -67,10 +68,15 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
             raise NotTrusted("no session")
         return self.signed_in
 
+    @property
+    def here(self) -> datetime:
+        """Now, as the clock on the wall of the site shows it: days are counted in its zone."""
+        return self.now.astimezone(self.desk.zone)
+
     def page(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A page with what every page needs."""
         body = render(
-            template, who=self.signed_in, nonce=self.nonce, now=self.now, dev=self.desk.parts.settings.dev, **values
+            template, who=self.signed_in, nonce=self.nonce, now=self.here, dev=self.desk.parts.settings.dev, **values
         )  # fmt: skip
         return HTMLResponse(body, status_code=status)
 
@@ -91,6 +97,7 @@ class Desk:
         self.routes: list[Route] = []
         self.needs: dict[tuple[str, str], Right | Need] = {}
         self.largest_file: dict[str, int] = {}  # in bytes, for the paths that take one
+        self.zone = ZoneInfo(parts.settings.zone)
         self.secure = not parts.settings.dev
         # The prefix binds the cookie to this host and to TLS; on loopback there is no TLS to bind it to
         self.cookie = "__Host-dekacard" if self.secure else "dekacard-dev"

@@ -86,12 +86,13 @@ class PatientPage:
             }  # fmt: skip
         book = self._desk.parts.engine.rulebook
         words = Wording(book)
-        end = instant(shown.received).date()
+        zone = self._desk.zone
+        end = instant(shown.received).astimezone(zone).date()
         start = window_start(case.facts, end, window)
         drawing = Drawing(start, end, title=words.title, amount=words.amount)
         marks = [
             (
-                instant(row.first_seen).date(),
+                instant(row.first_seen).astimezone(zone).date(),
                 row.indicator,
                 f"{row.indicator}, {row.summary or row.title}",
             )

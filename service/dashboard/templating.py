@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,6 +18,8 @@ from service.dashboard.casebook import as_reported
 _INVISIBLE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
 )
+# Of the page being made: macros are imported without its values, and one process may serve several sites
+_zone: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
 _MINUTE: Final = timedelta(minutes=1)
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
@@ -53,8 +56,13 @@ def span_words(microseconds: int) -> str:
 
 
 def moment(microseconds: int) -> str:
-    """An instant of the store as a day and a time, with its zone."""
-    return instant(microseconds).strftime("%Y-%m-%d %H:%M UTC")
+    """An instant of the store as a day and a time in the zone of the site, which is named."""
+    return instant(microseconds).astimezone(_zone.get()).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def day(at: datetime) -> str:
+    """The day of an instant in the zone of the site."""
+    return at.astimezone(_zone.get()).strftime("%Y-%m-%d")
 
 
 def in_words(code: str) -> Markup:
@@ -95,10 +103,13 @@ _environment.globals["part_title"] = lambda code: scheme().titles.get(code, code
 _environment.globals["stays"] = stays
 _environment.globals["turns"] = turns
 _environment.filters["moment"] = moment
+_environment.filters["day"] = day
 _environment.filters["in_words"] = in_words
 _environment.filters["as_reported"] = as_reported
 
 
 def render(template: str, **values: Any) -> str:
-    """A page as text."""
+    """A page as text; the zone of ``now`` is that of all its days and times."""
+    now = values.get("now")
+    _zone.set(now.tzinfo or UTC if isinstance(now, datetime) else UTC)
     return _environment.get_template(template).render(**values)

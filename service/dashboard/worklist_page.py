@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final, get_args
 from urllib.parse import urlencode
 
@@ -150,7 +150,7 @@ def filter_of(visit: Visit, filters: Mapping[str, str]) -> Filter:
     elif "owner" in filters or wanted.get("assignee") == "me":
         wanted["assignee"] = visit.who.actor
     if "due_by" in wanted:
-        wanted["due_by"] = _end_of(visit.now)
+        wanted["due_by"] = _end_of(visit.here)
     return Filter(
         tenant=visit.who.tenant,
         rule=filters.get("rule", ""),
@@ -175,8 +175,9 @@ def link_of(filters: Mapping[str, str], path: str = "/work") -> Any:
 
 
 def _end_of(now: datetime) -> int:
-    tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
-    return micros(datetime.combine(tomorrow, time.min, tzinfo=UTC)) - 1
+    """The last moment of the day, in the zone of ``now``."""
+    tomorrow = now.date() + timedelta(days=1)
+    return micros(datetime.combine(tomorrow, time.min, tzinfo=now.tzinfo)) - 1
 
 
 def _done(query: Mapping[str, str]) -> dict[str, Any] | None:

@@ -2,7 +2,8 @@
 
 import html
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import event
@@ -10,6 +11,7 @@ from sqlalchemy import event
 from service.alerts import models
 from service.alerts.past_answers import micros
 from service.alerts.priority import scheme
+from service.dashboard.worklist_page import _end_of
 from tests.service.alerts.stories import RULES, call, inr, mk7, recommendation, reviewed, warfarin
 from tests.service.dashboard.conftest import NOON, T
 
@@ -293,3 +295,27 @@ def test_a_patient_of_whom_only_a_draft_is_known_is_told_to_be_incomplete(site, 
         assert page.index("Incomplete review") < page.index("None was recorded")
         assert "medication statements" in page
         assert page.index("Unsigned orders") < page.index("MedicationRequest/dr-1")
+
+
+def test_days_and_times_are_those_of_the_site(site, alert, monkeypatch):
+    site.now = NOON.replace(hour=23, minute=30)
+    site.sign_in("pharmacist")
+    assert "as of 23:30 UTC" in site.get("/work").text
+    desk = site.app.state.dashboard
+    monkeypatch.setattr(desk, "zone", ZoneInfo("Europe/Vienna"))
+    assert "as of 00:30 CET" in site.get("/work").text
+    page = site.get(f"/a/{alert.id}").text
+    assert " CET" in page
+    assert " UTC" not in page
+    evening = datetime(2026, 11, 23, 20, tzinfo=ZoneInfo("America/New_York"))
+    assert _end_of(evening) == micros(datetime(2026, 11, 24, 5, tzinfo=UTC)) - 1
+
+
+def test_a_reason_is_printed_in_the_words_in_which_it_was_chosen(site, alert):
+    site.post(
+        f"/a/{alert.id}/act", version=str(alert.version), action="resolve", reason="dose-changed"
+    )
+    page = site.get(f"/a/{alert.id}").text
+    history = page[page.index('id="history"') :]
+    assert "Dose or product changed" in history
+    assert "dose changed" not in page
