@@ -79,3 +79,11 @@ def test_on_a_telephone_the_plot_opens_at_its_newest_end(served, people):
     plot = page.locator(".plot-frame svg.plot").bounding_box()
     assert plot["width"] > frame["width"], "it has to be scrolled at this width"
     assert plot["x"] + plot["width"] <= frame["x"] + frame["width"] + 1
+
+
+def test_on_a_telephone_filters_show_their_words(served, people):
+    page = people(color_scheme="dark", viewport={"width": 320, "height": 640})
+    for field in page.locator(".filter .form-select").all():
+        assert field.evaluate("one => one.scrollWidth <= one.clientWidth && one.clientWidth > 200")
+    ink = page.locator("#find").evaluate("one => getComputedStyle(one, '::placeholder').color")
+    assert ink == page.locator(".quiet").first.evaluate("one => getComputedStyle(one).color")
