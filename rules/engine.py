@@ -56,9 +56,11 @@ class _Work:
         self.failures: list[RuleFailure] = []
         self._done: set[int] = set()
 
-    def follow(self, plan: Plan) -> frozenset[str]:
+    def follow(
+        self, plan: Plan, facts: FactSet, besides: frozenset[str] = frozenset()
+    ) -> frozenset[str]:
         """Run what rules that could still fire ask for; the names of those that may fire now."""
-        stage = plan.begin(self.evidence.facts)
+        stage = plan.begin(facts, besides)
         while (derivation := stage.derivation) is not None:
             self._run(derivation)
             stage = plan.proceed(stage, self.evidence)
@@ -141,7 +143,7 @@ class Engine:
         work = _Work(evidence)
         if asked:
             work.run(compiled.plan.giving(frozenset(asked), facts))
-        alive = work.follow(compiled.plan)
+        alive = work.follow(compiled.plan, facts)
         fired = self._fire(work, compiled, alive)
         kept, superseded = supersede(fired, self.rulebook.cards, evidence, quiet)
         spoken, suppressed = suppress(
@@ -159,6 +161,19 @@ class Engine:
                 local_codes=self._local_codes,
             ),
         )  # fmt: skip
+
+    def could_speak(
+        self, facts: FactSet, evidence: Evidence, besides: frozenset[str], asked: frozenset[str]
+    ) -> bool:
+        """Whether a rule may fire, or a derivation fails, on evidence of facts that hold these triggers besides."""
+        plan = self._prepare(evidence.today, evidence.context.profile)[1].plan
+        work = _Work(evidence)
+        work.run(plan.giving(asked, facts, besides))
+        return bool(work.follow(plan, facts, besides) or work.failures)
+
+    def knowledge(self, day: date, profile: str) -> KnowledgeInForce:
+        """The numbers in force on a day; raises KnowledgeError when the profile is unknown."""
+        return self._prepare(day, profile)[0]
 
     def program(self, day: date, profile: str) -> Program:
         """The rules as they are matched on a day; raises KnowledgeError when the profile is unknown."""

@@ -112,12 +112,15 @@ class Plan:
         self._stages: dict[tuple[object, ...], Stage] = {}
         self._giving: dict[tuple[frozenset[str], frozenset[str]], tuple[Derivation, ...]] = {}
 
-    def begin(self, facts: FactSet) -> Stage:
-        """The first derivation to run; the end at once when nothing could fire."""
+    def begin(self, facts: FactSet, besides: frozenset[str] = frozenset()) -> Stage:
+        """The first derivation to run; the end at once when nothing could fire.
+
+        ``besides`` are triggers that the record might hold beyond those of the facts.
+        """
         context = facts.context
         call = {"patient": asdict(facts.patient), "context": asdict(context)}
         met = tuple(_passes(call[p.name], p.tests) for p in self._about_call)
-        triggers = triggers_of(facts) & self._known
+        triggers = (triggers_of(facts) | besides) & self._known
         key = (triggers, context.hook, context.verbosity, met)
         if key not in self._begun:
             if len(self._begun) + len(self._stages) >= _MOST_REMEMBERED:
@@ -143,9 +146,11 @@ class Plan:
         asked = frozenset(name for rule in fired for name in _asked_by_card(self._cards.get(rule)))
         return self.giving(asked, facts) if asked else ()
 
-    def giving(self, asked: frozenset[str], facts: FactSet) -> tuple[Derivation, ...]:
+    def giving(
+        self, asked: frozenset[str], facts: FactSet, besides: frozenset[str] = frozenset()
+    ) -> tuple[Derivation, ...]:
         """Everything that takes part in making some findings, in the order of the rulebook."""
-        key = (triggers_of(facts) & self._known, asked)
+        key = ((triggers_of(facts) | besides) & self._known, asked)
         if key not in self._giving:
             if len(self._giving) >= _MOST_REMEMBERED:
                 self._giving.clear()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -22,6 +21,7 @@ from service.batch.deletions import Deletions
 from service.batch.medications import medications_for
 from service.batch.notes import Notebook
 from service.batch.shards import Form, Record
+from service.batch.untriggered import Traits, Untriggered, of_this_age, traits_of
 from service.batch.values import CRASHED, Options, Reject, ShardReport
 from service.batch.versions import Outdated, is_outdated
 from service.documents import NOT_IN_DOCUMENT, TYPES_OF_SOURCE
@@ -30,12 +30,8 @@ from service.review import Case, Review, review
 
 _BROKEN: Final = "a line could not be read"
 _SET_ASIDE: Final = "The worker process crashed each time it reviewed the patient; nothing is said."
-# All that a review takes from a Patient who has nothing else, apart from the id.
-_TRAITS: Final = ("birthDate", "gender", "deceasedBoolean", "deceasedDateTime")
 _MOST_TRAITS: Final = 262_144
 _NOTHING_TO_SAY: Final = ShardReport(patients=1, reviewed=1, silent=1)
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-Traits = tuple[str | bool | int | None, ...]
 
 
 class Reviewer:
@@ -62,6 +58,9 @@ class Reviewer:
         self._today = self._as_of.astimezone(self._zone).date()
         self._silent: set[Traits | None] = set()
         self._by_day: set[Traits] = set()
+        self._untriggered = Untriggered(
+            engine, self._as_of, self._today, self._silent_alone, quick=options.sieve
+        )
         self.notebook: Notebook | None = None
         self.deletions = Deletions()
         self.outdated: Outdated = {}
@@ -98,12 +97,16 @@ class Reviewer:
         unless the day of birth was looked at.
         """
         watched = self.notebook is not None and self.notebook.watches(key)
-        if len(records) > 1 or watched or self.deletions.listed:
+        if watched or self.deletions.listed:
             return self._reviewed(key, records, report)[0]
-        traits = _traits(key, records[0])
+        if len(records) > 1:
+            if self._untriggered.holds_of(key, records):
+                return _nothing_said(report)
+            return self._reviewed(key, records, report)[0]
+        traits = traits_of(key, records[0])
         if traits is None:
             return self._reviewed(key, records, report)[0]
-        rough = _of_this_age(traits, self._today)
+        rough = of_this_age(traits, self._today)
         if rough not in self._silent and traits not in self._silent:
             own = ShardReport()
             line, done = self._reviewed(key, records, own)
@@ -111,10 +114,16 @@ class Reviewer:
                 self._remember(traits, rough, done)
             report.add(own)
             return line
-        report.patients += 1
-        report.reviewed += 1
-        report.silent += 1
-        return None
+        return _nothing_said(report)
+
+    def _silent_alone(self, key: str, record: Record) -> Review | None:
+        """The review of a patient as if there were only this record; None unless nothing at all came of it."""
+        report = ShardReport()
+        gathered = _Gathered(self._names, report, key, {})
+        gathered.take(record)
+        done = self._review(key, gathered.resources, gathered.unread(self._exported))
+        line = self._answers.answer(key, done, self._unread, report)
+        return done if line is None and not done.gap_cards and report == ShardReport() else None
 
     def _remember(self, traits: Traits, rough: Traits | None, done: Review) -> None:
         """Keep for how many this silence stands."""
@@ -142,18 +151,8 @@ class Reviewer:
         if self.deletions.patient_left(key, gathered.resources, resources):
             report.patients -= 1
             return None, None
-        case = Case(
-            resources=[*resources, *medications_for(resources, self._shelf)],
-            patient_id=key,
-            profile=self._options.profile,
-            verbosity=self._options.verbosity,
-            zone=self._zone,
-            unread=unread,
-            quiet=self._options.quiet,
-            asked=MEASURED,
-        )
         try:
-            done = review(case, self._as_of, self._engine, validation=self._options.validation)
+            done = self._review(key, resources, unread)
         except EngineError:
             gathered.reject(records[0], "engine", "The engine did not evaluate the patient.")
             if self.notebook is not None:
@@ -168,39 +167,28 @@ class Reviewer:
             return None, done
         return orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE), done
 
+    def _review(self, key: str, resources: list[Resource], unread: Mapping[str, str]) -> Review:
+        case = Case(
+            resources=[*resources, *medications_for(resources, self._shelf)],
+            patient_id=key,
+            profile=self._options.profile,
+            verbosity=self._options.verbosity,
+            zone=self._zone,
+            unread=unread,
+            quiet=self._options.quiet,
+            asked=MEASURED,
+        )
+        return review(case, self._as_of, self._engine, validation=self._options.validation)
+
+
+def _nothing_said(report: ShardReport) -> None:
+    report.patients += 1
+    report.reviewed += 1
+    report.silent += 1
+
 
 def _place(record: Record) -> tuple[int, int, int]:
     return record.file, record.offset, record.line
-
-
-def _traits(key: str, record: Record) -> Traits | None:
-    """What a review of this record depends on if it is a plain Patient; None if it is anything else."""
-    if record.form is not Form.LINE or b'"Patient"' not in record.raw:
-        return None
-    try:
-        value = read_json(record.raw, max_bytes=sys.maxsize)
-    except RequestError:
-        return None
-    if value.get("resourceType") != "Patient" or value.get("id") != key:
-        return None
-    traits = born, gender, dead, died = tuple(map(value.get, _TRAITS))
-    plain = all(one is None or one.__class__ is str for one in (born, gender, died))
-    return traits if plain and dead in {None, True, False} and dead.__class__ is not int else None
-
-
-def _of_this_age(traits: Traits, today: date) -> Traits | None:
-    """The traits with the age in years instead of the day of birth; None when that is not fully known."""
-    born, gender, dead, died = traits
-    if not isinstance(born, str) or _DAY.fullmatch(born) is None:
-        return None
-    try:
-        day = date.fromisoformat(born)
-    except ValueError:
-        return None
-    if day > today:
-        return None
-    years = today.year - day.year - ((today.month, today.day) < (day.month, day.day))
-    return years, gender, dead, bool(died)
 
 
 class _Gathered:

@@ -122,7 +122,6 @@ class ShardReport(msgspec.Struct, kw_only=True):
         self.failures += other.failures
         self.deleted += other.deleted
         self.outdated += other.outdated
-        self.deleted += other.deleted
         self.rejects = [*self.rejects, *other.rejects]
         _add(self.firings, other.firings)
         _add(self.indicators, other.indicators)

@@ -17,21 +17,32 @@ CALCIUM = ("calcium-ionised", "calcium-corrected", "calcium")
 
 @derivation(
     gives=("unusable-result",),
-    reads=("vitamin-d-unusable", "vitamin-d-newer-unusable", "listed-vka", "calcium-raising-exposure"), needs=("measure:25ohd", "measure:inr", "measure:calcium", "measure:calcium-ionised", "measure:calcium-corrected"))  # fmt: skip
-def unusable_results(e: Evidence) -> Iterator[Finding]:
-    """25(OH)D always; INR on an antagonist; calcium with something on the list that could raise it.
-
-    Only while no usable result of the same or a later day makes it unimportant.
-    """
+    reads=("vitamin-d-unusable", "vitamin-d-newer-unusable"),
+    needs=("measure:25ohd",),
+)
+def unusable_vitamin_d_levels(e: Evidence) -> Iterator[Finding]:
+    """25(OH)D always, while no usable result of the same or a later day makes it unimportant."""
     for made in e.findings("vitamin-d-unusable"):
         yield e.finding(
             "unusable-result", made.about, because=(made,), parameters=made.parameters, reported=made.values["reported"],
             reason=made.values["reason"], taken=made.values.get("taken"),
         )  # fmt: skip
-    if e.findings("listed-vka"):
-        yield from _newest_unusable(e, ("inr",), "dq.inr-within")
-    if e.findings("calcium-raising-exposure"):
-        yield from _newest_unusable(e, CALCIUM, "dq.calcium-within")
+
+
+@derivation(gives=("unusable-result",), requires=("listed-vka",), needs=("measure:inr",))
+def unusable_inr(e: Evidence) -> Iterator[Finding]:
+    """INR on an antagonist."""
+    yield from _newest_unusable(e, ("inr",), "dq.inr-within")
+
+
+@derivation(
+    gives=("unusable-result",),
+    requires=("calcium-raising-exposure",),
+    needs=("measure:calcium", "measure:calcium-ionised", "measure:calcium-corrected"),
+)
+def unusable_calcium(e: Evidence) -> Iterator[Finding]:
+    """Calcium with something on the list that could raise it."""
+    yield from _newest_unusable(e, CALCIUM, "dq.calcium-within")
 
 
 def _newest_unusable(e: Evidence, measures: tuple[str, ...], parameter: str) -> Iterator[Finding]:
