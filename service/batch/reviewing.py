@@ -101,7 +101,8 @@ class Reviewer:
             return self._reviewed(key, records, report)[0]
         if len(records) > 1:
             if self._untriggered.holds_of(key, records):
-                return _nothing_said(report)
+                _nothing_said(report)
+                return None
             return self._reviewed(key, records, report)[0]
         traits = traits_of(key, records[0])
         if traits is None:
@@ -114,7 +115,8 @@ class Reviewer:
                 self._remember(traits, rough, done)
             report.add(own)
             return line
-        return _nothing_said(report)
+        _nothing_said(report)
+        return None
 
     def _silent_alone(self, key: str, record: Record) -> Review | None:
         """The review of a patient as if there were only this record; None unless nothing at all came of it."""
