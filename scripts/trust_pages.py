@@ -62,7 +62,12 @@ def threat_model() -> str:
         for row in told[part]:
             proof = links(row.get("tests", ())) or row["why"]
             size = f"<br>full size: `{row['command']}`" if "command" in row else ""
-            out.append(f"| {_cell(row['what'])} | {_cell(row['defence'])} | {proof}{size} |")
+            seen = (
+                f"<br>at least one seen failing without its defence: {row['seen']}"
+                if "seen" in row
+                else ""
+            )
+            out.append(f"| {_cell(row['what'])} | {_cell(row['defence'])} | {proof}{size}{seen} |")
         out.append("")
     out += [
         "## Data, and how they are kept\n",
