@@ -26,6 +26,7 @@ from service.telemetry_log import configure_logs, teller
 
 _log = logging.getLogger("dekacard.serving")
 _LOOK_EVERY = 0.1  # seconds between looks at the workers
+_LOOK_FOR_SUPERVISOR = 0.5
 _FAST_DEATH = 2.0  # seconds: a worker that lived shorter than this could not start
 _MOST_FAST_DEATHS = 5
 DRAIN_SECONDS: Final = 5  # for calls in flight; streams end at once
@@ -227,11 +228,14 @@ class Supervisor:
             )
 
     def _start(self, name: str) -> None:
-        process = self._context.Process(target=self._run, args=(self._work[name],), name=name)
+        process = self._context.Process(
+            target=self._run, args=(self._work[name], os.getpid()), name=name
+        )
         process.start()
         self._running[name] = (process, time.monotonic())
 
-    def _run(self, work: Callable[[], None]) -> None:
+    def _run(self, work: Callable[[], None], supervisor: int) -> None:
+        threading.Thread(target=_end_with, args=(supervisor,), name="end-with", daemon=True).start()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         # Until it can reload: a worker that is still starting reads the newest packs anyway
@@ -268,6 +272,13 @@ class Supervisor:
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stopping = True
+
+
+def _end_with(supervisor: int) -> None:
+    """Ask this process to stop once its supervisor is gone: an orphan would hold the address against the next one."""
+    while os.getppid() == supervisor:
+        time.sleep(_LOOK_FOR_SUPERVISOR)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def ended_by(exit_code: int | None) -> str:

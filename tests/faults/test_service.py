@@ -72,6 +72,19 @@ def test_a_native_crash_of_the_engine_costs_the_calls_in_flight_and_no_others(st
     assert cards(service.post(VIEW, call_body)) == expected
 
 
+def test_nothing_outlives_a_supervisor_that_was_killed(start, call_body):
+    """An orphan would hold the address and the spool against the service that takes its place."""
+    service = start(DEKACARD_ENGINE="durable")
+    assert cards(service.post(VIEW, call_body))
+    children = psutil.Process(service.process.pid).children(recursive=True)
+    assert children
+    service.process.kill()
+    service.process.wait(timeout=30)
+    _, left = psutil.wait_procs(children, timeout=60)
+    assert not [one for one in left if one.status() != psutil.STATUS_ZOMBIE]
+    assert cards(start(DEKACARD_ENGINE="durable").post(VIEW, call_body))
+
+
 @pytest.mark.parametrize("jump", [timedelta(days=-400), timedelta(days=400), timedelta(hours=-2)])
 def test_a_clock_that_jumps_neither_stops_answers_nor_breaks_the_trail(tmp_path, call_body, jump):
     now = [NOON]
