@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
 from fastapi.testclient import TestClient
@@ -18,6 +19,7 @@ from service.settings import PREFIX, Settings
 from service.telemetry_metrics import COUNTERS, GAUGES, TIMES
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+SCHEMA = "1.34"
 TOOLS = str(Path(sys.executable).parent)
 
 
@@ -181,6 +183,17 @@ class TestImage:
         assert "gcc" not in stages[1]
         assert "apt-get" not in stages[1]
 
+    def test_hadolint_finds_nothing(self, deploy):
+        status, said = run(program("hadolint"), str(deploy / "Dockerfile"))
+        assert status == 0, said
+
+    def test_what_hadolint_would_find_is_noticed(self, deploy, tmp_path):
+        text = (deploy / "Dockerfile").read_text()
+        (tmp_path / "Dockerfile").write_text(text.replace("WORKDIR /source", "WORKDIR source"))
+        status, said = run(program("hadolint"), str(tmp_path / "Dockerfile"))
+        assert status == 1
+        assert "DL3000" in said
+
     def test_it_runs_as_nobody_special_and_asks_how_it_is(self, stages):
         last = stages[1]
         assert re.search(r"^USER 10001:10001$", last, re.MULTILINE)
@@ -213,6 +226,18 @@ class TestCompose:
     @pytest.fixture
     def services(self, deploy):
         return yaml.safe_load((deploy / "compose" / "compose.yaml").read_text())["services"]
+
+    def test_whatever_it_names_is_there(self, deploy):
+        whole = yaml.safe_load((deploy / "compose" / "compose.yaml").read_text())
+        for name, one in whole["services"].items():
+            assert set(one.get("depends_on", ())) <= set(whole["services"])
+            assert set(one["networks"]) <= set(whole["networks"]), name
+            for place, _, _ in (volume.partition(":") for volume in one.get("volumes", ())):
+                asked_for = place == "./clients"  # the site's own: deploying.md says to copy it
+                shipped = "/" in place and (deploy / "compose" / place).exists()
+                assert asked_for or shipped or place in whole["volumes"], (name, place)
+            for file in one.get("env_file", ()):
+                assert (deploy / "compose" / f"{file}.example").is_file(), (name, file)
 
     def test_nothing_may_more_than_it_must(self, services):
         for name, one in services.items():
@@ -249,6 +274,18 @@ class TestKubernetes:
             for name in listed
             for one in yaml.safe_load_all((folder / name).read_text())
         }
+
+    def test_every_object_fits_its_schema(self, objects):
+        """Strict: a member that Kubernetes does not know is a mistake of ours, and would be passed over there."""
+        for one in objects.values():
+            kubernetes_validate.validate(one, SCHEMA, strict=True)
+
+    @pytest.mark.parametrize(("told", "instead"), [("replicas", "replica"), ("serviceName", "service")])  # fmt: skip
+    def test_a_member_that_is_unknown_is_noticed(self, objects, told, instead):
+        stateful = objects["StatefulSet", "dekacard"]
+        stateful["spec"][instead] = stateful["spec"].pop(told)
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(stateful, SCHEMA, strict=True)
 
     def test_pods_meet_the_restricted_standard(self, objects):
         for kind, name in (("StatefulSet", "dekacard"), ("Job", "dekacard-upgrade")):
