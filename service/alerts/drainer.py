@@ -21,6 +21,7 @@ from service.alerts.intake import Intake
 from service.alerts.keyring import Keyring
 from service.alerts.lines import LineError, unpack_line
 from service.alerts.past_answers import micros
+from service.alerts.spool import BEGUN
 from service.alerts.spool_reader import SpoolLine, has_writer, lines_after, segments
 from service.alerts.values import RecordOptions
 
@@ -28,6 +29,7 @@ _log = logging.getLogger("dekacard.drainer")
 _AT_ONCE = 200
 _IDLE_SECONDS = 0.1
 _LONGEST_PAUSE = 2.0
+_BEGUN_SECONDS = 3600.0
 
 
 class Drainer:
@@ -70,9 +72,13 @@ class Drainer:
         if not self._lock():
             return 0
         total = 0
-        while taken := self._drain_group():
-            total += taken
-        self._remove_drained()
+        try:
+            while taken := self._drain_group():
+                total += taken
+            self._remove_drained()
+        except BaseException:
+            self._positions = None  # whether the last group was taken is for the store to say
+            raise
         return total
 
     @property
@@ -96,14 +102,12 @@ class Drainer:
                 pause = _IDLE_SECONDS if taken or self._lock_fd >= 0 else 1.0
             except (Unavailable, OSError) as error:
                 self.counters["store_failures"] += 1
-                self._positions = None
                 pause = min(_LONGEST_PAUSE, pause * 2)
                 _log.warning(
                     "store not reached (%s); the spool keeps everything", type(error).__name__
                 )
             except Exception as error:  # noqa: BLE001  whatever it is, the lines stay and are tried again
                 self.counters["store_failures"] += 1
-                self._positions = None
                 pause = _LONGEST_PAUSE
                 # No traceback: it could repeat what a line says about a patient.
                 _log.error("drainer stumbled (%s); the spool keeps all", type(error).__name__)
@@ -134,7 +138,11 @@ class Drainer:
     def _take(self, connection: Connection, group: list[SpoolLine]) -> None:
         intake = Intake(connection, self._keyring, quiet=self._quiet, receivers=self._receivers)
         ends: dict[str, int] = {}
+        # Asked again behind the writers' lock: what a process that died had begun may only now have been committed
+        done = _positions_in(connection)
         for line in group:
+            if line.end <= done.get(line.segment, 0):
+                continue
             ends[line.segment] = line.end
             if line.problem:
                 self._put_aside(connection, line, line.problem)
@@ -190,10 +198,8 @@ class Drainer:
 
     def _known_positions(self) -> dict[str, int]:
         if self._positions is None:
-            table = models.spool_position
             with self._database.reading() as connection:
-                rows = connection.execute(select(table.c.segment, table.c.position)).all()
-            self._positions = {row.segment: row.position for row in rows}
+                self._positions = _positions_in(connection)
         return self._positions
 
     def _remove_drained(self) -> None:
@@ -208,6 +214,9 @@ class Drainer:
                 path.unlink()
                 self._database.write(partial(_forget, segment=path.name))
                 positions.pop(path.name, None)
+        for path in self._folder.glob(f"*{BEGUN}"):  # its writer died before the first line
+            if time.time() - path.stat().st_mtime >= _BEGUN_SECONDS and not has_writer(path):
+                path.unlink()
 
     def _lock(self) -> bool:
         if self._lock_fd >= 0:
@@ -250,6 +259,12 @@ def take_in(
         else:
             taken += 1
     return taken
+
+
+def _positions_in(connection: Connection) -> dict[str, int]:
+    table = models.spool_position
+    rows = connection.execute(select(table.c.segment, table.c.position)).all()
+    return {row.segment: row.position for row in rows}
 
 
 def _forget(connection: Connection, segment: str) -> None:

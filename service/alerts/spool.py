@@ -18,6 +18,7 @@ from pathlib import Path
 
 _SYNC_PAUSE = 0.01  # seconds: with the sync itself, lines reach the disk within 20 ms
 SUFFIX = ".spool"
+BEGUN = ".begun"  # a segment that has no line yet, and not its name either
 
 
 class Spool:
@@ -36,6 +37,7 @@ class Spool:
         self._fd = -1
         self._size = 0
         self._opened = 0.0
+        self._named = False
         self.lines = 0
         self.syncs = 0
         self._syncer: threading.Thread | None = None
@@ -73,6 +75,7 @@ class Spool:
         with self._lock:
             if self._fd >= 0:
                 os.fdatasync(self._fd)
+                self._keep_name()
                 os.close(self._fd)
                 self._fd = -1
 
@@ -97,12 +100,27 @@ class Spool:
             if fd < 0:
                 return
             try:
+                self._keep_name()
                 os.fdatasync(fd)
                 self.syncs += 1
             except OSError:
                 self._written.set()  # stays owed, and is tried again
             finally:
                 os.close(fd)
+
+    def _keep_name(self) -> None:
+        """Force the name of a new segment to disk too: without it, what is in the file is found by nobody."""
+        if self._named:
+            return
+        self._named = True
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        except OSError:
+            self._named = False
+            raise
+        finally:
+            os.close(folder)
 
     def _next_segment(self) -> None:
         if self._size == 0:
@@ -113,12 +131,21 @@ class Spool:
         os.close(previous)
 
     def _open_segment(self) -> None:
-        # The name sorts by age; the lock tells a drainer that its writer lives.
-        name = f"{time.time_ns() // 1000:020d}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
-        fd = os.open(
-            self._folder / name,
-            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC,
-            0o600,
+        # The name sorts by age; the lock tells a drainer that its writer lives. It is taken before the file has its
+        # name: a drainer that saw it unlocked would take it for the file of a dead writer, and remove it.
+        path = (
+            self._folder
+            / f"{time.time_ns() // 1000:020d}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
         )
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        coming = path.with_suffix(BEGUN)
+        fd = os.open(
+            coming, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
+        )
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            coming.rename(path)
+        except OSError:
+            os.close(fd)
+            raise
         self._fd, self._size, self._opened = fd, 0, time.monotonic()
+        self._named = False

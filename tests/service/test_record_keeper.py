@@ -9,6 +9,7 @@ from service.alerts.record import open_record, prepare_record
 from service.bootstrap import record_options
 from service.serving import Supervisor, keep_record
 from service.settings import Settings
+from tests.service.alerts.patience import wait_until
 from tests.service.alerts.stories import call, cards_for, recommendation, reviewed
 
 PATIENCE = 60.0
@@ -34,20 +35,13 @@ def evaluations(record):
         return connection.exec_driver_sql("SELECT count(*) FROM evaluation").scalar_one()
 
 
-def wait_for(condition):
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.05)
-
-
 def test_the_keeper_fills_the_store_from_what_a_worker_wrote(tmp_path):
     settings = settings_in(tmp_path)
     worker = prepare_record(record_options(settings), create_keys=True, upgrade=True)
     record_one(worker)
     keeper = multiprocessing.get_context("fork").Process(target=keep_record, args=(settings,))
     keeper.start()
-    wait_for(lambda: evaluations(worker) == 1)
+    wait_until(lambda: evaluations(worker) == 1)
     keeper.terminate()
     keeper.join(PATIENCE)
     assert keeper.exitcode == 0
@@ -60,7 +54,7 @@ def test_a_worker_with_a_keeper_beside_leaves_the_store_to_it_but_not_for_good(t
     record_one(first)
     worker = open_record(options, create_keys=False, upgrade=False, head_start=3600)
     second = open_record(options, create_keys=False, upgrade=False, head_start=0.2)
-    wait_for(lambda: evaluations(first) == 1)
+    wait_until(lambda: evaluations(first) == 1)
     assert second.fills_the_store
     assert not worker.fills_the_store
     for one in (first, worker, second):
@@ -76,7 +70,7 @@ def test_what_stands_beside_the_workers_is_kept_alive_too(tmp_path):
         time.sleep(PATIENCE)
 
     def work():
-        wait_for(lambda: starts.exists() and starts.read_text().count("\n") >= 2)
+        wait_until(lambda: starts.exists() and starts.read_text().count("\n") >= 2)
         os.kill(os.getppid(), signal.SIGTERM)
         time.sleep(PATIENCE)
 

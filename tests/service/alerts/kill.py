@@ -7,18 +7,20 @@ import argparse
 import json
 import os
 import random
+import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 
 import httpx2
 from sqlalchemy import func, select
 
+from rules.errors import Unavailable
 from service import audit
 from service.alerts import models, schema
 from service.alerts.database import Database
@@ -26,6 +28,7 @@ from service.alerts.drainer import Drainer
 from service.alerts.keyring import open_keyring
 from service.alerts.record import open_record
 from service.alerts.values import AuditEntry, RecordOptions
+from tests.service.alerts.patience import wait_until
 from tests.service.alerts.postgres import running_server
 from tests.service.alerts.stories import NOON, RULE, RULES, call, recommendation, reviewed
 
@@ -89,50 +92,69 @@ def kill_again_and_again(folder, url, count, *, seed=0, say=lambda *_: None):
 
 
 def kill_the_service(folder, url, count, *, seed=0, say=lambda *_: None):
-    """Kills the whole service under calls; returns the hook instances whose cards came back, and those of views."""
+    """Kills the whole service under calls; returns the hook instances whose cards came back."""
     chance, answered = random.Random(seed), []
-    body = json.loads((EXAMPLES / "01-warfarin-new-mk7-coded.json").read_text())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {
-        "DEKACARD_STORE_URL": url, "DEKACARD_SPOOL_DIR": str(folder / "spool"),
-        "DEKACARD_KEYRING": str(folder / "keys.json"), "DEKACARD_LOG_LEVEL": "error",
-    }  # fmt: skip
-    address = f"http://127.0.0.1:{port}/cds-services/vitamin-dk-patient-view"
-    command = [sys.executable, "-m", "service.cli", "serve", "--dev", "--port", str(port)]
     for turn in range(count):
-        process = subprocess.Popen(command, env=environment, start_new_session=True)
+        process, address = start_service(folder, url)
+        answered.append(wait_until(partial(call_service, process, address, chance)))
         until = time.monotonic() + chance.uniform(0.0, 0.5)
-        started = None
-        while started is None or time.monotonic() < until:
-            body["hookInstance"] = str(uuid.UUID(int=chance.getrandbits(128)))
-            try:
-                answer = httpx2.post(address, json=body, timeout=5, trust_env=False)
-            except httpx2.TransportError:
-                assert process.poll() is None, "the service ended by itself"
-                time.sleep(0.05)
-                continue
-            assert answer.status_code == 200, answer.text
-            answered.append(body["hookInstance"])
-            if started is None:
-                started, until = True, time.monotonic() + chance.uniform(0.0, 0.5)
+        while time.monotonic() < until:
+            answered += filter(None, [call_service(process, address, chance)])
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         say(turn + 1, len(answered))
     return answered
 
 
+def start_service(folder, url):
+    """The service as a process group of its own, and the address it says it has."""
+    environment = os.environ | {
+        "DEKACARD_STORE_URL": url, "DEKACARD_SPOOL_DIR": str(folder / "spool"),
+        "DEKACARD_KEYRING": str(folder / "keys.json"),
+    }  # fmt: skip
+    log = folder / "service.log"
+    command = [sys.executable, "-m", "service.cli", "serve", "--dev", "--port", "0"]
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            command, env=environment, stdout=out, stderr=out, start_new_session=True
+        )
+
+    def address():
+        assert process.poll() is None, f"the service ended by itself: {log.read_text()[-2000:]}"
+        return re.search(r"serving on (http://[\d.:]+)", log.read_text())
+
+    return process, wait_until(address).group(1)
+
+
+def call_service(process, address, chance):
+    """The hook instance of one call that was answered, or nothing."""
+    body = json.loads((EXAMPLES / "01-warfarin-new-mk7-coded.json").read_text())
+    body["hookInstance"] = str(uuid.UUID(int=chance.getrandbits(128)))
+    where = f"{address}/cds-services/vitamin-dk-patient-view"
+    try:
+        answer = httpx2.post(where, json=body, timeout=5, trust_env=False)
+    except httpx2.TransportError:
+        assert process.poll() is None, "the service ended by itself"
+        return ""
+    assert answer.status_code == 200, answer.text
+    return body["hookInstance"]
+
+
 def take_in_everything(drainer):
-    """Drain to the end; a killed process may hold the folder for a moment until the system has buried it."""
-    until = time.monotonic() + 30
-    while (taken := drainer.drain()) or not drainer.is_mine or drainer.depth():
-        if taken:
-            until = (
-                time.monotonic() + 30
-            )  # a long spool may take longer; only standing still is a fault
-        assert time.monotonic() < until, "the folder of the spool is never free, or never empty"
-        time.sleep(0.05)
+    """Drain to the end, as long as anything moves.
+
+    A killed process may hold the folder, the store's lock or a session of the server until the system has buried it,
+    and a server under load may refuse for a while.
+    """
+
+    def empty():
+        try:
+            drainer.drain()
+            return drainer.is_mine and not drainer.depth()
+        except Unavailable:
+            return False
+
+    wait_until(empty, moving=lambda: drainer.counters["lines"])
     drainer.stop()
 
 

@@ -22,19 +22,11 @@ from service.alerts.database import Database
 from service.alerts.keyring import new_keyring
 from service.alerts.record import Record
 from service.alerts.values import RecordOptions
+from tests.service.alerts.patience import wait_until
 from tests.service.alerts.postgres import socket_folder, start
 from tests.service.alerts.stories import NOON, RULES, call, recommendation, reviewed
 
 PATIENTS = 5
-
-
-def wait_until(true, seconds=60):
-    """Wait for something to become true, and complain when it does not."""
-    until = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > until:
-            raise TimeoutError("waited in vain")
-        time.sleep(0.05)
 
 
 def measure(folder, database, seconds):
@@ -68,7 +60,10 @@ def measure(folder, database, seconds):
         finally:
             load.stop()
         begun = time.monotonic()
-        wait_until(lambda: _count(opened, models.evaluation) >= load.answered, 300)
+        wait_until(
+            lambda: _count(opened, models.evaluation) >= load.answered,
+            moving=lambda: _count(opened, models.evaluation),
+        )
         with opened.reading() as connection:
             counted = connection.scalar(select(func.sum(models.alert.c.seen_count)))
             lines = connection.scalar(select(func.count()).select_from(models.audit))

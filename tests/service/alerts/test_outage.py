@@ -1,6 +1,6 @@
 """Nothing that was acknowledged is lost, and nothing comes twice: after kills, outages, locks and full disks."""
 
-import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text
@@ -10,7 +10,9 @@ from service.alerts.database import Database
 from service.alerts.drainer import Drainer
 from service.alerts.record import open_record
 from service.alerts.schema import SchemaError
+from service.alerts.spool_reader import segments
 from tests.service.alerts import kill, outage
+from tests.service.alerts.patience import wait_until
 from tests.service.alerts.stories import RULES, call, recommendation, reviewed
 
 KILLS = 10
@@ -19,13 +21,6 @@ KILLS = 10
 def count(database, table, *where):
     with database.reading() as connection:
         return connection.scalar(select(func.count()).select_from(table).where(*where))
-
-
-def wait_until(true, seconds=30):
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.05)
 
 
 def test_kills_during_writes_lose_no_acknowledged_line(database_url, database, tmp_path):
@@ -110,6 +105,26 @@ def test_two_drainers_on_one_folder_never_work_at_once(database, options, keyrin
     first.stop()
     assert second.drain() == 1
     second.stop()
+
+
+def test_what_a_dead_process_had_begun_to_commit_is_not_taken_in_again(
+    database, options, keyring, recorder
+):
+    """Positions read before its commit came through are behind: lines that were put aside would be so twice."""
+    late, dying = Drainer(database, keyring, options), Drainer(database, keyring, options)
+    assert late.drain() == 0  # holds the folder, and has read the positions
+    _write_one_damaged_line(options, recorder)
+    dying._lock = lambda: True
+    assert dying.drain() == 2
+    late.drain()
+    late.stop()
+    assert count(database, models.spool_reject) == 2
+
+
+def _write_one_damaged_line(options, recorder):
+    recorder.record(call(1), reviewed(recommendation()))
+    (path,) = segments(Path(options.spool))
+    path.write_bytes(b"0badbad0 {}\n" + path.read_bytes()[20:])
 
 
 def test_drained_files_of_dead_writers_go_and_living_ones_stay(

@@ -1,5 +1,6 @@
 """The packs of a running service change without a restart: new words at the next call, broken packs refused."""
 
+import contextlib
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from service.alerts.keyring import open_keyring
 from service.app import create_app
 from service.settings import Settings
 from tests.service.alerts import kill
+from tests.service.alerts.patience import wait_until
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 VIEW = "/cds-services/vitamin-dk-patient-view"
@@ -177,16 +179,14 @@ def ask(address, path=VIEW, body=BODY, headers=None):
         return json.load(answer)
 
 
-def wait_for(found, seconds=60):
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            if got := found():
-                return got
-        except (urllib.error.URLError, ConnectionError):
-            pass
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.05)
+def wait_for(found):
+    """What ``found`` gives, as soon as it gives something; a service that does not answer yet gives nothing."""
+
+    def look():
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            return found()
+
+    return wait_until(look)
 
 
 def test_a_signal_or_one_call_reloads_every_worker(service, folder, settings):

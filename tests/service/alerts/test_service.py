@@ -1,7 +1,6 @@
 """The whole service with its record: a call becomes an alert, its card finds its feedback, its answer its replay."""
 
 import json
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from service.app import create_app
 from service.replay import replay
 from service.settings import Settings
 from tests.service.alerts import kill
+from tests.service.alerts.patience import wait_until
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 VIEW = "/cds-services/vitamin-dk-patient-view"
@@ -41,17 +41,15 @@ def running(database_url, tmp_path):
         yield client
 
 
-def wait_for(running, table, *where, seconds=20):
+def wait_for(running, table, *where):
     """Rows of a table, as soon as there are any."""
     database = running.app.state.recorder.database
-    until = time.monotonic() + seconds
-    while True:
+
+    def rows():
         with database.reading() as connection:
-            rows = connection.execute(select(table).where(*where)).all()
-        if rows:
-            return rows
-        assert time.monotonic() < until, f"nothing came into {table.name}"
-        time.sleep(0.05)
+            return connection.execute(select(table).where(*where)).all()
+
+    return wait_until(rows)
 
 
 def test_a_call_becomes_an_alert_that_can_be_answered_and_replayed(running, request_body):
@@ -124,7 +122,7 @@ def test_a_call_whose_cards_cannot_be_written_is_an_alert_too(running, request_b
 
     monkeypatch.setattr(running.app.state.parts.cards, "write", broken)
     assert running.post(VIEW, json=request_body).status_code == 503
-    (alert,) = wait_for(running, models.alert, seconds=5)
+    (alert,) = wait_for(running, models.alert)
     assert (alert.kind, alert.about) == ("not-evaluated", "engine-fault")
 
 

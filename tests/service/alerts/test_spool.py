@@ -1,20 +1,24 @@
 """The spool keeps what it acknowledged, and tells damage from a line that is still being written."""
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
 from service.alerts import models
 from service.alerts import spool as spool_module
+from service.alerts.drainer import Drainer
 from service.alerts.keyring import KeyringError, new_keyring
 from service.alerts.lines import LineError, pack_line, unpack_line
 from service.alerts.record import Record
 from service.alerts.recorder import SpoolRecorder
-from service.alerts.spool import Spool
+from service.alerts.spool import BEGUN, Spool
 from service.alerts.spool_reader import has_writer, lines_after, segments
 from service.alerts.values import AuditEntry, AuditLine, RecordOptions
 from tests.service.alerts.stories import NOON, call, recommendation, reviewed
@@ -144,6 +148,57 @@ def test_what_neither_disk_nor_store_takes_is_told_as_lost(tmp_path, keyring, ca
     record.close()
     assert record.counters["lost"] == 1
     assert "0 lines went straight to the store, 1 are lost" in caplog.text
+
+
+def test_no_drainer_takes_a_segment_that_is_only_being_opened_for_one_of_a_dead_writer(
+    database, options, keyring, monkeypatch
+):
+    """The writer stands still between opening its file and locking it: a drainer comes by in that moment."""
+    drainer = Drainer(database, keyring, msgspec.structs.replace(options, keep_drained_hours=0))
+    writer = SpoolRecorder(Path(options.spool), keyring)
+    lock = fcntl.flock
+
+    def lock_late(fd, how):
+        monkeypatch.undo()
+        drainer.drain()
+        lock(fd, how)
+
+    monkeypatch.setattr(spool_module.fcntl, "flock", lock_late)
+    assert writer.audit(entry(7))
+    writer.close()
+    drainer.drain()
+    drainer.stop()
+    with database.reading() as connection:
+        assert connection.scalars(select(models.audit.c.object)).all() == ["alert/7"]
+
+
+def test_a_segment_whose_writer_died_before_its_first_line_is_swept_away(
+    database, options, keyring, drainer
+):
+    folder = Path(options.spool)
+    folder.mkdir()
+    old, young = folder / f"1-1-a{BEGUN}", folder / f"2-2-b{BEGUN}"
+    for path in (old, young):
+        path.touch()
+    os.utime(old, (0, 0))
+    drainer.drain()
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_the_name_of_a_new_segment_is_forced_to_disk_too(tmp_path, monkeypatch):
+    synced, real = [], os.fsync
+
+    def fsync(fd):
+        synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+        real(fd)
+
+    monkeypatch.setattr(spool_module.os, "fsync", fsync)
+    opened = Spool(tmp_path, segment_bytes=200)
+    for number in range(50):
+        opened.append(b'{"n":%d,"pad":"xxxxxxxxxx"}' % number)
+    opened.close()
+    assert tmp_path in synced
 
 
 def _refuse(_body):
