@@ -29,20 +29,32 @@ StoreOption = Annotated[
 KeysOption = Annotated[
     Path, typer.Option("--keyring", envvar="DEKACARD_KEYRING", help="File with the keys.")
 ]
+WordsOption = Annotated[
+    str,
+    typer.Option(
+        "--words", envvar="DEKACARD_PASSWORD_WORDS", help="Words of the site, comma-separated, of little worth in a password."
+    ),
+]  # fmt: skip
+ClientsOption = Annotated[
+    Path | None,
+    typer.Option("--clients", envvar="DEKACARD_CLIENTS", help="Client profiles, for their titles."),
+]
 _KEYRING = Path("dekacard-keys.json")
 
 
 def set_password(
-    name: NameArgument, client: ClientOption, store: StoreOption, keyring: KeysOption = _KEYRING
-) -> None:
+    name: NameArgument, client: ClientOption, store: StoreOption, keyring: KeysOption = _KEYRING,
+    words: WordsOption = "", clients: ClientsOption = None,
+) -> None:  # fmt: skip
     """Set the password with which an account signs in to the dashboard; its sessions end."""
     password = _ask()
     with _open(store, keyring) as (database, keys):
         from service.identity_passwords import set_password as store_it
 
         store_it(
-            database, keys, tenant=client, name=name, password=password, actor=ACTOR, now=_now()
-        )
+            database, keys, tenant=client, name=name, password=password, actor=ACTOR, now=_now(),
+            words=_known_words(words, clients),
+        )  # fmt: skip
     typer.echo(f"{name} signs in with the new password")
 
 
@@ -99,6 +111,14 @@ def _open(store: str, keyring: Path) -> Iterator[tuple[Database, Keyring]]:
     except DekacardError as error:
         typer.echo(f"dekacard: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def _known_words(words: str, clients: Path | None) -> tuple[str, ...]:
+    from service.cds_hooks.clients import ClientRegistry
+    from service.identity_guessable import words_of
+
+    titles = [one.title for one in ClientRegistry.load(clients).profiles] if clients else []
+    return words_of((*words.split(","), *titles))
 
 
 def _now() -> datetime:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -86,11 +87,12 @@ def invite(
 
 def accept(
     database: Database, keyring: Keyring, *, token: str, tenant: str, name: str, password: str, now: datetime,
+    words: Iterable[str] = (),
 ) -> Invitation:  # fmt: skip
     """Use a token up and give its account the password: the account that can sign in now.
 
     ``tenant`` and ``name`` are those of the first administrator, whose account is made by this; an invitation
-    has its own.
+    has its own. ``words`` are those of the site, which make a poor password.
 
     Raises:
         NotTrusted: the token was never given, was used, or is too old (401).
@@ -103,7 +105,7 @@ def accept(
         if not tenant:
             raise RequestError("choose a client.", status=422)
         refuse_bad_name(name)
-    hashed = hash_password(password, wanted.account, wanted.tenant)
+    hashed = hash_password(password, (wanted.account, wanted.tenant, *words))
 
     def write(connection: Connection) -> None:
         _find(connection, token, now)  # somebody may have been quicker

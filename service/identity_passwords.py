@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, delete, select, update
 from rules.errors import RequestError
 from service.alerts import identity_tables, models
 from service.identity import note
+from service.identity_guessable import is_guessable
 
 if TYPE_CHECKING:
     from service.alerts.database import Database
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 SHORTEST: Final = 15  # characters; length decides, composition rules do not (NIST SP 800-63B)
 LONGEST: Final = 256
-_FEWEST_DIFFERENT: Final = 5
 _MOST_AT_ONCE: Final = 4  # each verification takes 64 MiB
 
 _hasher = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
@@ -30,34 +31,38 @@ _verifying = threading.BoundedSemaphore(_MOST_AT_ONCE)
 _unknown: list[str] = []
 
 
-def hash_password(password: str, *words: str) -> str:
+def hash_password(password: str, words: Iterable[str]) -> str:
     """What is kept of a new password.
 
     Args:
         password: as it was typed.
-        words: what everybody would try first (the name, the client).
+        words: what everybody knows of whom it is for (the name, the client, the site).
 
     Raises:
         RequestError: it is too short, too long, or too easy to guess (422).
     """
     if not SHORTEST <= len(password) <= LONGEST:
         raise RequestError(f"a password has {SHORTEST} to {LONGEST} characters.", status=422)
-    rest = password.strip().lower()
-    if rest in {word.lower() for word in words} or len(set(rest)) < _FEWEST_DIFFERENT:
-        raise RequestError("this password is too easy to guess.", status=422)
+    if is_guessable(password, words):
+        raise RequestError(
+            "this password is easy to guess: many people use it, or it says little besides words that everybody here "
+            "knows. Four or more words that have nothing to do with each other make a good one.",
+            status=422,
+        )
     with _verifying:
         return _hasher.hash(password)
 
 
 def set_password(
     database: Database, keyring: Keyring, *, tenant: str, name: str, password: str, actor: str, now: datetime,
+    words: Iterable[str] = (),
 ) -> None:  # fmt: skip
-    """Give an account a (new) password; its sessions and open invitations end.
+    """Give an account a (new) password; its sessions and open invitations end. ``words`` are those of the site.
 
     Raises:
-        RequestError: the password is too short or too long, or there is no such account.
+        RequestError: the password is too short, too long or easy to guess, or there is no such account.
     """
-    hashed = hash_password(password, name, tenant)
+    hashed = hash_password(password, (name, tenant, *words))
 
     def store(connection: Connection) -> None:
         store_password(connection, tenant, name, hashed)

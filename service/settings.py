@@ -114,6 +114,11 @@ class Settings(BaseSettings):
         default=("lead", "auditor", "admin"),
         description="Roles whose local accounts must have a second factor, comma-separated.",
     )
+    password_words: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Words that everybody at the site knows (its names, its departments), comma-separated; of "
+        "little worth in a password.",
+    )
     session_idle_minutes: Annotated[int, Field(ge=1, le=120)] = Field(
         default=15, description="Minutes without use after which somebody signs in again."
     )
@@ -189,7 +194,13 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        "packs", "pack_dirs", "code_maps", "second_factor", "shift_starts", mode="before"
+        "packs",
+        "pack_dirs",
+        "code_maps",
+        "second_factor",
+        "password_words",
+        "shift_starts",
+        mode="before",
     )
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from rules.errors import RequestError
 from service import identity_factor as factor
 from service.dashboard.codes import qr_code
+from service.dashboard.gate import known_words
 from service.dashboard.set_up import typed_twice
 from service.identity import Proof, end_sessions, sessions_of
 from service.identity_passwords import LONGEST, SHORTEST, check_password, set_password
@@ -58,7 +59,7 @@ class AccountPage:
             new = typed_twice(visit.form, "new")
             set_password(
                 record.database, record.keyring, tenant=who.tenant, name=who.account, password=new, actor=who.actor,
-                now=visit.now,
+                now=visit.now, words=known_words(visit),
             )  # fmt: skip
         except RequestError as error:
             return self._page(visit, problem=f"Not done: {error}", status=error.status)

@@ -12,6 +12,7 @@ from service.alerts.values import AuditEntry
 from service.dashboard.codes import qr_code
 from service.identity import Proof, close_session, open_session
 from service.identity_attempts import Tries
+from service.identity_guessable import words_of
 from service.identity_passwords import check_password
 from service.identity_steps import LIFE, Step, begin_step, end_step, step_of
 
@@ -208,6 +209,13 @@ def only_client(visit: Visit) -> str:
     """The client whose people sign in here, where there is just one; else the form asks."""
     ids = clients_of(visit)
     return ids[0] if len(ids) == 1 else ""
+
+
+def known_words(visit: Visit) -> tuple[str, ...]:
+    """What everybody at this site knows, and therefore nobody should lean on in a password."""
+    parts = visit.desk.parts
+    profiles = parts.registry.profiles if parts.registry is not None else ()
+    return words_of((*parts.settings.password_words, *(one.title for one in profiles)))
 
 
 def clients_of(visit: Visit) -> list[str]:

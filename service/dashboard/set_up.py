@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rules.errors import NotTrusted, RequestError
-from service.dashboard.gate import clients_of
+from service.dashboard.gate import clients_of, known_words
 from service.identity_invitations import SET_UP_LIFE, accept, set_up_is_open
 from service.identity_passwords import LONGEST, SHORTEST
 
@@ -42,7 +42,7 @@ class SetUp:
             known = accept(
                 desk.record.database, desk.record.keyring, token=form.get("token", ""),
                 tenant=chosen if chosen in served else "", name=form.get("name", "").strip(),
-                password=typed_twice(form, "password"), now=visit.now,
+                password=typed_twice(form, "password"), now=visit.now, words=known_words(visit),
             )  # fmt: skip
         except NotTrusted:
             words = "This token is not known, was used already, or is too old."
