@@ -71,6 +71,10 @@ class Parts:
         self.fetch: Fetch | None = fetcher.complete if fetcher else None
         if fetcher is not None:
             fetcher.on_rest = lambda client: self.telemetry.count("fhir_rests", client)
+        if gatekeeper is not None:
+            gatekeeper.keys.on_failure = lambda client: self.telemetry.count(
+                "keys_not_renewed", client
+            )
         self.services = SERVICES
         self.discovery_needs_token = settings.discovery_needs_token
         self.software = software_version()

@@ -33,6 +33,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Times a client's FHIR server was left alone because it was silent.",
         ("client",),
     ),
+    "keys_not_renewed": (
+        "Times a client's source of keys gave none that can be used.",
+        ("client",),
+    ),
     "calls_limited": ("Calls refused with 429, by client.", ("client",)),
     "calls_shed": ("Calls refused with 503 because too many waited.", ()),
     "faults": ("Unexpected errors that a caller met.", ("kind",)),

@@ -103,7 +103,11 @@ class Watching:
         profiles = [profile.id for profile in registry.profiles] if registry is not None else []
         for name, labels in (
             *(("rule_failed", rule) for rule in self._parts.engine.rulebook.cards),
-            *((name, profile) for name in ("calls_limited", "fhir_rests") for profile in profiles),
+            *(
+                (name, profile)
+                for name in ("calls_limited", "fhir_rests", "keys_not_renewed")
+                for profile in profiles
+            ),
             ("faults", "unexpected"),
             ("log_dropped", "key"),
             ("log_dropped", "value"),

@@ -86,7 +86,12 @@ class Fetcher:
             self._learn(client.profile.id, results)
         failed = {source: r.reason for source, r in results.items() if r.state != "read"}
         if failed:
-            log.warning("fhir_fetch_incomplete", client=client.profile.id, reasons=failed)
+            log.warning(
+                "fhir_fetch_incomplete",
+                logger="dekacard.fetching",
+                client=client.profile.id,
+                reasons=failed,
+            )
         return _merged(supply, results, Subject(call.patient_id, (), (call.fhir_server,)))
 
     async def close(self) -> None:
@@ -97,7 +102,7 @@ class Fetcher:
         """A server of which nothing at all came back, several times in a row, rests."""
         if all(one.state != "read" and one.reason in SILENT for one in results.values()):
             if self._circuits.was_silent(client):
-                log.warning("fhir_server_rests", client=client)
+                log.warning("fhir_server_rests", logger="dekacard.fetching", client=client)
                 self.on_rest(client)
         else:
             self._circuits.answered(client)

@@ -85,6 +85,7 @@ class KeyCache:
     read_secret: Callable[[ClientProfile, Any], bytes]
     client: httpx2.AsyncClient | None = None
     clock: Callable[[], float] = time.monotonic
+    on_failure: Callable[[str], None] = lambda _client: None
     _held: dict[str, _Held] = field(default_factory=dict)
     _static: dict[str, tuple[Trust, tuple[Key, ...]]] = field(default_factory=dict)
     _renewing: set[asyncio.Task[None]] = field(default_factory=set)
@@ -137,9 +138,8 @@ class KeyCache:
                 keys, fresh_for = await self._fetch(jku)
             except (KeysRefused, httpx2.HTTPError) as error:
                 why = str(error) if isinstance(error, KeysRefused) else type(error).__name__
-                log.warning(
-                    "jwks_not_renewed", client=profile.id, why=why, keys_kept=len(held.keys)
-                )
+                log.warning("jwks_not_renewed", client=profile.id, reason=why, count=len(held.keys))
+                self.on_failure(profile.id)
                 return
             held.keys, held.good_at = keys, self.clock()
             held.fresh_until = held.good_at + fresh_for

@@ -1,5 +1,6 @@
 """What is counted and logged: an allow-list of keys, figures that add up, readiness part by part."""
 
+import ast
 import io
 import json
 import logging
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 import structlog
+import yaml
 from fastapi.testclient import TestClient
 
 from rules.errors import EngineError
@@ -19,11 +21,13 @@ from service.settings import Settings
 from service.telemetry import MOST_TIMES, Telemetry
 from service.telemetry_metrics import COUNTERS, GAUGES, TIMES, Metrics
 from service.telemetry_monitors import Day, course_of, rule_monitors
+from tests.service.dashboard.production import settings_in
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 BASE = "http://127.0.0.1:8080"
 VIEW = "/cds-services/vitamin-dk-patient-view"
 DAY = 86_400_000_000
+LOGGED_BY = {(whom, how) for whom in ("log", "_log") for how in ("debug", "info", "warning", "error", "critical")}  # fmt: skip
 
 
 @pytest.fixture
@@ -100,6 +104,18 @@ class TestLog:
         logging.getLogger("dekacard.serving").debug("not now")
         logging.getLogger("dekacard.serving").info("serving")
         assert [line["event"] for line in log()] == ["serving"]
+
+    def test_whatever_we_log_stands_on_the_list(self, root):
+        """A key that is dropped takes along the reason an operator looks for, and raises an alarm of its own."""
+        asked = set()
+        for file in root.joinpath("service").rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    whom = node.func.value
+                    if isinstance(whom, ast.Name) and (whom.id, node.func.attr) in LOGGED_BY:
+                        asked |= {(file.name, one.arg) for one in node.keywords}
+        assert {name for _, name in asked} >= {"client", "reason"}
+        assert {one for one in asked if one[1] not in telemetry_log.KEYS | {"exc_info"}} == set()
 
     def test_a_call_is_one_line(self, app, client, log, call_body):
         app.state.parts.telemetry.tell = telemetry_log.teller()
@@ -197,6 +213,23 @@ class TestMetrics:
             telemetry.count("cards", "warning")
         noting = (time.process_time() - begun) / 2000
         assert noting < 0.02 * answering
+
+
+def test_what_an_alarm_counts_is_there_before_it_happens(root, tmp_path):
+    """A counter that appears with a 1 never seems to have grown: the first fault would raise no alarm."""
+    rules = yaml.safe_load((root / "deploy" / "prometheus" / "alerts.yaml").read_text())
+    texts = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    counted = {
+        name for text in texts for name in re.findall(r"increase\((dekacard_\w+_total)[^)]*\)\)? > 0", text)
+    }  # fmt: skip
+    counted.discard("dekacard_worker_restarts_total")  # kept by the supervisor, see test_serving
+    assert len(counted) >= 6
+    app = create_app(settings_in(tmp_path), clock=lambda: NOON)
+    with TestClient(app, base_url="https://cds.example.org") as client:
+        text = client.get("/metrics").text
+    assert {
+        name for name in counted if not re.search(rf"^{name}\S* 0\.0$", text, re.MULTILINE)
+    } == set()
 
 
 class TestReadiness:

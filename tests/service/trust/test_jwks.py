@@ -4,11 +4,13 @@ import asyncio
 import json
 
 import pytest
+from structlog.testing import capture_logs
 
 from rules.errors import NotTrusted
 from service.cds_hooks import jwks
 from service.cds_hooks.jwks import KeyCache, KeysRefused, import_keys, read_keys
 from service.cds_hooks.minting import make_key
+from service.telemetry_log import allow_listed
 from tests.fhir_server.server import Answers, FhirServer, redirecting
 from tests.service.trust.conftest import claims, sign
 
@@ -108,6 +110,25 @@ def test_the_last_good_keys_outlive_a_source_that_fails(fetched, es_key, source,
     assert len(source.seen) >= 2
     clock.now += jwks.KEEP_AFTER_FAILURE
     assert knock(fetched, es_key, "4") == "kid-unknown"
+
+
+def test_a_source_that_fails_is_told_with_its_reason(fetched, es_key, source, clock):
+    told = []
+    fetched.keys.on_failure = told.append
+    assert knock(fetched, es_key, "1") == "example"
+    assert told == []
+    del source.documents[SET]
+    source.faults[SET.strip("/")] = Answers(500, b"{}")
+    source.prefix = ""
+    clock.now += 7_200
+    with capture_logs() as lines:
+        assert knock(fetched, make_key("ES384", "es-2"), "2") == "kid-unknown"
+    assert told == ["example"]
+    (line,) = [one for one in lines if one["event"] == "jwks_not_renewed"]
+    kept = allow_listed(None, "", dict(line))
+    assert (kept["client"], kept["reason"], kept["count"]) == (
+        "example", "the server of the keys answered 500", 1,
+    )  # fmt: skip
 
 
 def test_a_source_that_is_down_from_the_start_lets_nobody_in(build, es_key):
