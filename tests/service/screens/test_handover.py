@@ -8,9 +8,9 @@ from sqlalchemy import select
 
 from service.alerts import models
 from service.alerts.handover import Shift, add_note, handover, notes
-from service.alerts.housekeeping import remove_expired
 from service.alerts.lifecycle import Request
 from service.alerts.past_answers import micros
+from service.alerts.retention import remove_expired
 from service.alerts.screen_tables import handover_note
 from service.alerts.silences import Limits, Wish, ask
 from service.alerts.values import Retention
