@@ -159,3 +159,37 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         return []
+
+
+def test_no_test_leaves_the_service_to_the_clock_of_the_day(root):
+    """A review counts ages from its clock: a test that does not say which one may fail some day by its date alone."""
+    unsaid = [
+        f"{path.relative_to(root)}:{call.lineno}"
+        for path in sorted((root / "tests").rglob("*.py"))
+        for call in _calls_without_a_clock(path.read_text())
+    ]
+    assert not unsaid
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("create_app(settings)", True),
+        ("app.create_app(settings, fast=True)", True),
+        ("assemble(settings)", True),
+        ("create_app(settings, clock=clock)", False),
+        ("create_app(parts.settings, parts=parts)", False),
+    ],
+)
+def test_the_search_for_a_clock_tells_who_has_one(line, told):
+    assert bool(_calls_without_a_clock(line)) is told
+
+
+def _calls_without_a_clock(text: str) -> list[ast.Call]:
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    return [
+        call
+        for call in calls
+        if getattr(call.func, "attr", getattr(call.func, "id", "")) in {"create_app", "assemble"}
+        and not {"clock", "parts"} & {one.arg for one in call.keywords}
+    ]

@@ -34,7 +34,9 @@ class Hospital:
         self.provider = OpenIdProvider(redirect_uri=back)
         told = entry(self.provider, place, redirect_uri=back)
         (place / "oidc.yaml").write_text(yaml.safe_dump([told]), encoding="utf-8")
-        self.app = create_app(settings_in(place, oidc=place / "oidc.yaml"))
+        self.app = create_app(
+            settings_in(place, oidc=place / "oidc.yaml"), clock=lambda: datetime.now(UTC)
+        )
         self.record = self.app.state.recorder
         config = uvicorn.Config(self.app, log_level="error", access_log=False, ws="none")
         self.server = uvicorn.Server(config)

@@ -4,8 +4,8 @@ import http.client
 import json
 import re
 import threading
-import time
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 import yaml
@@ -21,6 +21,7 @@ from service.settings import Settings
 from tests.operations.conftest import VIEW, until
 
 BASE = "https://cds.example.org"
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def profile(name, limit):
@@ -78,7 +79,7 @@ def hospital(tmp_path):
     from service.bootstrap import record_options
 
     open_record(record_options(settings), create_keys=True, upgrade=True).close()
-    with TestClient(create_app(settings), base_url=BASE) as client:
+    with TestClient(create_app(settings, clock=lambda: NOON), base_url=BASE) as client:
         yield client, key
 
 
@@ -87,7 +88,7 @@ def test_a_client_that_calls_too_often_is_told_when_to_come_again(hospital, call
 
     def call(path=VIEW, content=call_body):
         token = mint_token(
-            key, issuer="https://ehr.example.org", audience=f"{BASE}{path}", now=time.time()
+            key, issuer="https://ehr.example.org", audience=f"{BASE}{path}", now=NOON.timestamp()
         )
         headers = {
             "authorization": f"Bearer {token}", "content-type": "application/json",

@@ -21,6 +21,7 @@ from service.settings import Settings, SettingsRefused
 BASE = "https://host.example/vitamins"
 ISSUER = "https://ehr.example.org"
 VIEW = "/cds-services/vitamin-dk-patient-view"
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def shown(root, heading):
@@ -116,14 +117,14 @@ def test_as_routes_of_another_application(root, clients, body):
 
 
 def test_open_hooks_are_not_added_to_another_application():
-    parts = assemble(Settings(dev=True, engine="compiled"))
+    parts = assemble(Settings(dev=True, engine="compiled"), clock=lambda: NOON)
     with pytest.raises(SettingsRefused, match="client profiles"):
         include_hooks(FastAPI(), parts)
 
 
 def test_two_services_in_one_process_know_nothing_of_each_other(root, body):
     first, second = (
-        assemble(Settings(dev=True, engine="compiled", packs=packs))
+        assemble(Settings(dev=True, engine="compiled", packs=packs), clock=lambda: NOON)
         for packs in (None, ("core", "vitamin-d-status"))
     )
     from service.app import create_app

@@ -2,7 +2,7 @@
 
 import copy
 import json
-import time
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +18,7 @@ from service.bootstrap import record_options
 from service.cds_hooks.minting import make_key, mint_token
 from service.settings import Settings
 
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 BASE, ISSUER = "https://cds.example.org", "https://ehr.example.org"
 VIEW = "/cds-services/vitamin-dk-patient-view"
 CANARIES = ("canary-token", "Canaria", "canary-patient")
@@ -41,7 +42,7 @@ def house(tmp_path_factory, root):
         store_url=f"sqlite:///{folder}/record.sqlite", spool_dir=folder / "spool", keyring=folder / "keys",
     )  # fmt: skip
     open_record(record_options(settings), create_keys=True, upgrade=True).close()
-    app = create_app(settings)
+    app = create_app(settings, clock=lambda: NOON)
     body = json.loads((root / "examples" / "01-warfarin-new-mk7-coded.json").read_text())
     patient = body["context"]["patientId"]
     body = json.loads(json.dumps(body).replace(patient, "canary-patient"))
@@ -56,7 +57,7 @@ def house(tmp_path_factory, root):
 
     def ask(method, path, *, content=None, bearer=None, kind="application/json", **more):
         audience = BASE + path.rstrip("/")
-        token = bearer or mint_token(key, issuer=ISSUER, audience=audience, now=time.time())
+        token = bearer or mint_token(key, issuer=ISSUER, audience=audience, now=NOON.timestamp())
         headers = {"origin": ISSUER, "authorization": f"Bearer {token}", "content-type": kind}
         sent = json.dumps(body).encode() if content is None and method == "POST" else content
         return client.request(

@@ -2,7 +2,7 @@
 
 import copy
 import json
-import time
+from datetime import UTC, datetime
 
 import pytest
 import yaml
@@ -17,6 +17,7 @@ from service.conformance.responses import check_response
 from service.settings import Settings
 
 BASE = "https://cds.hospital.example"
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 VIEW, SELECT, SIGN = (
     f"/cds-services/vitamin-dk-{h}" for h in ("patient-view", "order-select", "order-sign")
 )
@@ -56,7 +57,8 @@ def open_door(root, tmp_path, keys, monkeypatch):
                 store_url=store,
                 spool_dir=tmp_path / "spool",
                 keyring=tmp_path / "keys.json",
-            )
+            ),
+            clock=lambda: NOON,
         )
         client = TestClient(app, base_url=BASE)
         client.__enter__()
@@ -65,7 +67,7 @@ def open_door(root, tmp_path, keys, monkeypatch):
         def post(path, body, *, audience=None, life=300, tenant=None, **claims):
             token = mint_token(
                 keys[algorithm], issuer=trust["issuers"][0], audience=audience or BASE + path,
-                now=time.time(), life=life, tenant=tenant, claims=claims,
+                now=NOON.timestamp(), life=life, tenant=tenant, claims=claims,
             )  # fmt: skip
             return client.post(path, json=body, headers={"authorization": f"Bearer {token}"})
 
@@ -84,11 +86,10 @@ def sample(path, prefetch=None) -> dict:
         "medicationStatements": "MedicationStatement?patient=x",
         "inr": "Observation?patient=x",
     }
-    from datetime import UTC, datetime
-
     hook = path.rpartition("vitamin-dk-")[2]
-    today = datetime.now(UTC).date()
-    return Samples(today=today).call({"hook": hook, "id": hook, "prefetch": prefetch or templates})
+    return Samples(today=NOON.date()).call(
+        {"hook": hook, "id": hook, "prefetch": prefetch or templates}
+    )
 
 
 def rules(answer) -> list[str]:
@@ -145,7 +146,7 @@ def test_epics_requests_are_understood(open_door):
     options = {
         "audience": "https://cds.hospital.example/epic",
         "life": 900,
-        "nbf": int(time.time()) - 300,
+        "nbf": int(NOON.timestamp()) - 300,
         "sub": "app",
     }
     view = post(VIEW, epic(VIEW), **options)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from datetime import UTC, datetime
 
 import pytest
 import schemathesis
@@ -16,7 +17,8 @@ from service.settings import Settings
 
 HOST = "http://127.0.0.1:8080"
 VIEW = "/cds-services/vitamin-dk-patient-view"
-APP = create_app(Settings(dev=True, engine="compiled"))
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+APP = create_app(Settings(dev=True, engine="compiled"), clock=lambda: NOON)
 SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP, headers={"Host": "127.0.0.1:8080"}).include(
     path_regex="^/(cds-services|livez|readyz)"
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """The interface of the record keeps to its OpenAPI too, whatever an account that may do everything there sends."""
 
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from service.bootstrap import record_options
 from service.settings import Settings
 
 HOST = "127.0.0.1:8080"
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 # Made while tests are collected: the operations to try are read from the document of the application
 FOLDER = tempfile.TemporaryDirectory(prefix="dekacard-openapi-")
 SETTINGS = Settings(
@@ -23,7 +25,7 @@ SETTINGS = Settings(
     spool_dir=Path(FOLDER.name) / "spool", keyring=Path(FOLDER.name) / "keys",
 )  # fmt: skip
 open_record(record_options(SETTINGS), create_keys=True, upgrade=True).close()
-APP = create_app(SETTINGS)
+APP = create_app(SETTINGS, clock=lambda: NOON)
 SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP, headers={"Host": HOST}).include(
     path_regex="^/api/v1/"
 )

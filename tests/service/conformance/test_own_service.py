@@ -52,7 +52,9 @@ class House:
         folder.mkdir()
         prepare_record(store, folder / "spool", keys)
         own = {"store_url": store, "spool_dir": folder / "spool", "keyring": keys}
-        return TestClient(create_app(settings.model_copy(update=own | changed)))
+        return TestClient(
+            create_app(settings.model_copy(update=own | changed), clock=lambda: datetime.now(UTC))
+        )
 
     def token(self, path, **changes):
         return mint_token(
@@ -130,7 +132,8 @@ def house(tmp_path_factory):
                 store_url=store,
                 spool_dir=state / "spool",
                 keyring=keys,
-            )
+            ),
+            clock=lambda: datetime.now(UTC),
         )
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
