@@ -15,9 +15,13 @@ NUMBER = (
     r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+(?:,\d+)?|\d{1,3}(?:[ ']000)+"
     r"|\d+ \d/\d|\d+/\d+|\d+(?:[.,]\d+)?|\.\d+"
 )
+TO = r"\s?(?:-|to|or|bis|a|oder)\s?"  # between the ends of a range
 _POINTS = re.compile(r"\d{1,3}(?:\.\d{3})+")
 _COMMAS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _TOO_MUCH = 1e12  # no dose of anything; keeps overflowing digits out of the arithmetic
+_PER_MASS = ("g", "kg")  # of an ointment, of a body: not what a dose counts
+_WIDEST_RANGE = 10.0  # "2 - 1000 IU" is no range
+_SAME_LABEL = re.compile(r"[\s(\[/=,;:|]*")  # between two figures of one label
 _MIXED = re.compile(r"\d{1,3}(?:\.\d{3})+,\d+")
 
 
@@ -30,6 +34,14 @@ class Strength(NamedTuple):
     per_count: float
     start: int
     end: int
+    low: float | None = (
+        None  # "1000-2000 IU": a range in a dosage, two strengths in the name of a product
+    )
+
+    @property
+    def ranged(self) -> bool:
+        """Whether the number before it makes a range with it."""
+        return self.low is not None and self.low < self.value <= _WIDEST_RANGE * self.low
 
 
 def alternatives(words: Iterable[str]) -> str:
@@ -69,6 +81,16 @@ def _number(text: str, *, counts_units: bool) -> float | None:
     return float(text.replace(",", "."))
 
 
+def _of_one_label(found: list[Strength], folded: str) -> list[Strength]:
+    """In "10 mcg (400 IU) per mL" the first figure is per mL as well."""
+    for place in range(len(found) - 2, -1, -1):
+        one, following = found[place], found[place + 1]
+        dual = one.unit.dimension != following.unit.dimension and following.per and not one.per
+        if dual and _SAME_LABEL.fullmatch(folded, one.end, following.start):
+            found[place] = one._replace(per=following.per, per_count=following.per_count)
+    return found
+
+
 class AmountWords:
     """Finds strengths in folded text, with the units of one vocabulary."""
 
@@ -81,12 +103,12 @@ class AmountWords:
         pieces = [word for word in units.pieces if word[0].isalpha()] if units else []
         drops = list(units.drops) if units else []
         serving = vocabulary.content.timing.serving if vocabulary.content.timing else ()
-        per = alternatives([*volume, *pieces, *drops, *serving, "g"])
+        per = alternatives([*volume, *pieces, *drops, *serving, *_PER_MASS])
         single = alternatives(word for word in counted if not word.startswith("k"))
         self._strength = re.compile(
-            rf"(?<![a-z0-9.,-])(?P<n>{NUMBER})\s?(?:(?P<k>k)\s?(?=(?:{single})(?![a-z0-9])))?-?"
+            rf"(?<![a-z0-9.,])(?<![0-9]-)(?:(?P<low>{NUMBER}){TO})?(?P<n>{NUMBER})\s?(?:(?P<k>k)\s?(?=(?:{single})(?![a-z0-9])))?-?"
             rf"(?P<u>{alternatives([*mass, *counted])})(?![a-z0-9])"
-            rf"(?:\s?(?:/|per |pro |par |je |in each |in )\s?(?P<pn>{NUMBER})?\s?(?P<pu>{per})(?![a-z0-9]))?"
+            rf"(?:\s?\)?\s?(?:/|per |pro |par |je |in each |in )\s?(?P<pn>{NUMBER})?\s?(?P<pu>{per})(?![a-z0-9]))?"
         )
         self._serving = re.compile(
             rf"(?:{alternatives(serving)})\D{{0,12}}?(?P<n>{NUMBER})\s?(?:{alternatives(pieces)})(?![a-z])"
@@ -107,13 +129,16 @@ class AmountWords:
             per, per_count = "", 1.0
             if match["pu"]:
                 known = self._vocabulary.dose_unit(match["pu"])
-                per = known.dimension if known and match["pu"] != "g" else "other"
+                per = known.dimension if known and match["pu"] not in _PER_MASS else "other"
                 per_count = (
                     number_of(match["pn"], counts_units=False) or 1.0 if match["pn"] else 1.0
                 )
                 per_count *= known.times if known and known.dimension == "volume" else 1.0
-            found.append(Strength(value, unit, per, per_count, match.start(), match.end()))
-        return found
+            low = match["low"]
+            low = number_of(low, counts_units=unit.dimension == "units") if low else None
+            one = Strength(value, unit, per, per_count, match.start("n"), match.end(), low)
+            found.append(one._replace(start=match.start()) if one.ranged else one)
+        return _of_one_label(found, folded)
 
     def serving(self, folded: str) -> float | None:
         """Pieces that make one serving, if the text says so."""

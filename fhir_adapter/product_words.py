@@ -47,7 +47,7 @@ def read_product_words(words: str, vocabulary: Vocabulary) -> WordedProduct:
     for one in vocabulary.named(words):
         masked = masked[: one.start] + "#" * (one.end - one.start) + masked[one.end :]
     finder = amount_words(vocabulary)
-    strengths = finder.strengths(masked)
+    strengths = [_strength_of_product(one) for one in finder.strengths(masked)]
     serving = finder.serving(masked)
     given = _assign(found, strengths, masked, vocabulary)
     ids = _narrowest({identifier for one in ours for identifier in one.ids}, vocabulary)
@@ -59,6 +59,11 @@ def read_product_words(words: str, vocabulary: Vocabulary) -> WordedProduct:
                 own += given.get(place, [])
         parts.append(_part(identifier, own, serving, vocabulary))
     return WordedProduct(tuple(parts), len(found) > len(ours), free, topical)
+
+
+def _strength_of_product(one: Strength) -> Strength:
+    """In the name of a product "45-180 mcg" are the strengths of two ingredients, with one unit for both."""
+    return one if one.low is None else one._replace(value=math.nan)
 
 
 def _narrowest(ids: set[str], vocabulary: Vocabulary) -> set[str]:
@@ -74,22 +79,20 @@ def _assign(
         return given
     names = list(enumerate(found))
     apart = [p for p, one in names if p == 0 or not _same(found[p - 1], one, vocabulary)]
-    if (
-        len(apart) > 1
-        and len(apart) == len(strengths)
-        and found[-1].end <= strengths[0].start
-        and all(_measures(found[p], s, vocabulary) for p, s in zip(apart, strengths, strict=True))
-    ):
-        # "K2/D3 100 mcg/5000 IU": all names first, then as many strengths
-        return {place: [one] for place, one in zip(apart, strengths, strict=True)}
+    labels = _labels(strengths, masked)
+    if len(apart) > 1 and found[-1].end <= strengths[0].start:
+        # "K2/D3 100 mcg/5000 IU": all names first, then as many strengths (or labels with two figures)
+        for listed in ([[one] for one in strengths], labels):
+            if len(listed) == len(apart) and all(
+                _fits(found[p], one, vocabulary) for p, one in zip(apart, listed, strict=True)
+            ):
+                return dict(zip(apart, listed, strict=True))
     leading = strengths[0].start < found[0].start and strengths[-1].end <= found[-1].start
-    for group in _labels(strengths, masked):
+    for group in labels:
         before = [p for p, one in reversed(names) if one.end <= group[0].start]
         after = [p for p, one in names if one.start >= group[-1].end]
         order = after + before if leading or not before else before
-        place = next(
-            (p for p in order if any(_measures(found[p], s, vocabulary) for s in group)), None
-        )
+        place = next((p for p in order if _fits(found[p], group, vocabulary)), None)
         if place is not None:
             given.setdefault(place, []).extend(group)
     return given
@@ -114,38 +117,43 @@ def _same(left: Found, right: Found, vocabulary: Vocabulary) -> bool:
     )
 
 
-def _measures(name: Found, strength: Strength, vocabulary: Vocabulary) -> bool:
+def _fits(name: Found, label: list[Strength], vocabulary: Vocabulary) -> bool:
     return name.ids == (OTHER,) or any(
-        vocabulary.amount(identifier, 1.0, strength.unit) is not None for identifier in name.ids
+        _measures(identifier, strength, vocabulary) for identifier in name.ids for strength in label
     )
+
+
+def _measures(identifier: str, strength: Strength, vocabulary: Vocabulary) -> bool:
+    """Whether the unit can measure the ingredient, and one piece can hold so much of it."""
+    value = 0.0 if math.isnan(strength.value) else strength.value
+    amount = vocabulary.amount(identifier, value, strength.unit)
+    return amount is not None and amount / strength.per_count <= vocabulary.most_in_one(identifier)
 
 
 def _part(
     identifier: str, own: list[Strength], serving: float | None, vocabulary: Vocabulary
 ) -> Part:
-    amounts: list[tuple[float, str]] = []
+    amounts: list[tuple[float, str, bool]] = []
     for one in own:
+        if math.isnan(one.value):
+            return Part(identifier, None, problem="the strength could mean two numbers")
         amount = vocabulary.amount(identifier, one.value, one.unit)
         if amount is None:
             continue
-        if math.isnan(amount):
-            return Part(identifier, None, problem="the strength could mean two numbers")
         if one.per in {"serving", "other"}:
             continue
         per = {"volume": "mL", "drops": "drop"}.get(one.per, "piece")
         pieces = serving if per == "piece" and not one.per and serving else one.per_count
-        amounts.append((amount / pieces, per))
+        amounts.append((amount / pieces, per, one.unit.dimension == "units"))
     if not amounts:
         return Part(identifier)
-    first, per = amounts[0]
+    first, per, _ = amounts[0]
     tolerance = vocabulary.content.label_tolerance
     margin = tolerance.value if tolerance else 0.0
-    if any(unit != per or abs(value - first) > margin * first for value, unit in amounts[1:]):
+    if any(unit != per or abs(value - first) > margin * first for value, unit, _ in amounts[1:]):
         return Part(identifier, None, problem="the label gives two different strengths")
-    exact = next(
-        (a for s, a in zip(own, amounts, strict=False) if s.unit.dimension == "units"), amounts[0]
-    )
-    return Part(identifier, round(exact[0], 6), per)
+    exact = next((value for value, _, counts_units in amounts if counts_units), first)
+    return Part(identifier, round(exact, 6), per)
 
 
 @lru_cache(maxsize=8)

@@ -194,6 +194,15 @@ class NeverDaily(_Entry, frozen=True, kw_only=True):
     rationale: str
 
 
+class MostInOne(_Entry, frozen=True, kw_only=True):
+    """More than this in one piece, mL or drop is no strength of the ingredient it stands beside."""
+
+    unit: str
+    above: float
+    basis: str
+    rationale: str
+
+
 class Tolerance(_Entry, frozen=True, kw_only=True):
     """How far two figures of one label may lie apart, as a fraction."""
 
@@ -242,6 +251,14 @@ class FormWords(_Entry, frozen=True, kw_only=True):
     not_topical: tuple[str, ...] = ()
 
 
+class MostPieces(_Entry, frozen=True, kw_only=True):
+    """Up to which a number without any unit counts pieces."""
+
+    value: float
+    basis: str
+    rationale: str
+
+
 class TimingWords(_Entry, frozen=True, kw_only=True):
     """Words of how often; keys are days."""
 
@@ -249,7 +266,7 @@ class TimingWords(_Entry, frozen=True, kw_only=True):
     period_codes: dict[str, float | str]
     numbers: dict[str, float]
     adverbs: dict[str, tuple[str, ...]]
-    times_of_day: tuple[str, ...]
+    times_of_day: dict[Literal["morning", "midday", "evening", "night"], tuple[str, ...]]
     weekdays: tuple[str, ...]
     times: tuple[str, ...]
     per: tuple[str, ...]
@@ -261,6 +278,8 @@ class TimingWords(_Entry, frozen=True, kw_only=True):
     serving: tuple[str, ...]
     each: tuple[str, ...]
     take: tuple[str, ...]
+    mixed_with: tuple[str, ...]
+    most_pieces: MostPieces
 
 
 class CodeFile(_Entry, frozen=True, kw_only=True):
@@ -283,6 +302,7 @@ class CodeFile(_Entry, frozen=True, kw_only=True):
     dose_units: DoseUnits | None = None
     substances: tuple[Substance, ...] = ()
     never_assumed_daily: tuple[NeverDaily, ...] = ()
+    most_in_one: tuple[MostInOne, ...] = ()
     label_tolerance: Tolerance | None = None
     reversal: Reversal | None = None
     routes: dict[str, RouteEntry] = {}

@@ -30,6 +30,7 @@ _LISTED = (
     "code_lists",
     "substances",
     "never_assumed_daily",
+    "most_in_one",
     "products_to_order",
 )
 _ONCE = ("order_category", "dose_units", "label_tolerance", "reversal", "forms", "timing")

@@ -13,15 +13,20 @@ from rules.errors import KnowledgeError
 
 _WORD = re.compile(r"[^\W_]+")
 _SPACES = re.compile(r"\s+")
-_MARKS = str.maketrans({"®": "", "™": "", "©": "", "µ": "u", "μ": "u", "\u00a0": " ", "ß": "ss"})
+_MARKS = str.maketrans(
+    {"®": "", "™": "", "©": "", "µ": "u", "μ": "u", "\u00a0": " ", "ß": "ss"}
+    | dict.fromkeys("‐‑‒–—−", "-")  # noqa: RUF001 - typographic dashes
+)
+_MIXED_FRACTION = re.compile(r"(?<=\d)(?=[¼½¾⅓⅔⅛⅜⅝⅞])")
 _LONGEST = 2000
 
 
 @lru_cache(maxsize=8192)
 def fold(text: str) -> str:
-    """Lower case, without accents and trade marks, one kind of mu, single spaces, at most 2,000 characters."""
+    """Lower case, without accents and trade marks, one kind of mu and dash, single spaces, at most 2,000 characters."""
     text = text[:_LONGEST]
     if not text.isascii():
+        text = _MIXED_FRACTION.sub(" ", text)
         text = unicodedata.normalize("NFKD", text.translate(_MARKS))
         text = "".join(char for char in text if not unicodedata.combining(char))
         text = text.replace("μ", "u").replace("⁄", "/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from math import inf
 from pathlib import Path
 
 from rules.code_files import (
@@ -149,6 +150,11 @@ class Vocabulary:
             if entry.unit == unit:
                 return entry.from_
         return None
+
+    def most_in_one(self, ingredient: str) -> float:
+        """The greatest strength of one piece, mL or drop, in the ingredient's unit."""
+        unit = self.unit_of(ingredient)
+        return min((e.above for e in self.content.most_in_one if e.unit == unit), default=inf)
 
 
 def load_vocabulary(folders: Iterable[Path], code_maps: Sequence[CodeMap] = ()) -> Vocabulary:

@@ -32,6 +32,21 @@ from fhir_adapter.dose_words import read_dose_words
         ("100,000 units every 3 months", (100000,), None, 84),
         ("1 capsule 3 times a week", (), 1, 7 / 3),
         ("Take 1 tablet by mouth once daily at 6 pm, adjust by INR", (), 1, 1),
+        ("1½ tablets daily", (), 1.5, 1),
+        ("½-0-½", (), 0.5, 0.5),
+        ("1–2 tablets daily", (), 2, 1),
+        ("one and a half tablets daily", (), 1.5, 1),
+        ("take one and one-half (1 1/2) tablets daily", (), 1.5, 1),
+        ("one half tablet daily", (), 0.5, 1),
+        ("two 5 mg tablets daily", (5,), 2, 1),
+        ("take 2 5 mg tablets daily", (5,), 2, 1),
+        ("take by mouth two (2) capsules daily", (), 2, 1),
+        ("2 x 3 tablets daily", (), 6, 1),
+        ("2x1 Tablette täglich", (), 2, 1),
+        ("1000-2000 IU daily", (2000,), None, 1),
+        ("1,000 to 2,000 IU daily", (2000,), None, 1),
+        ("take 20 daily", (), 20, 1),
+        ("1 capsule, taken with 200 mL of water, daily", (), 1, 1),
     ],
 )
 def test_amount_and_interval(vocabulary, words, amounts, pieces, interval):
@@ -61,6 +76,34 @@ def test_two_readings_give_no_interval(vocabulary, words):
 @pytest.mark.parametrize("words", ["", "2023-01-01", "see note", "with food", "1000 IU", "one"])
 def test_no_frequency_is_unknown(vocabulary, words):
     assert read_dose_words(words, vocabulary).interval_days is None
+
+
+@pytest.mark.parametrize("words", ["5000 daily", "21 daily", "0.5 mg/kg daily", "400 IU/mL daily", "1000 IU per serving daily"])  # fmt: skip
+def test_a_number_without_its_unit_and_a_concentration_are_no_amount(vocabulary, words):
+    said = read_dose_words(words, vocabulary)
+    assert not said.has_amount
+    assert said.interval_days == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        ("2 mL of 400 IU/mL daily", 800),
+        ("400 IU per drop, 2 drops daily", 800),
+        ("2000 IU per 5 mL, 10 mL daily", 4000),
+        ("1000 IU per spray, 2 sprays daily", 2000),
+        ("90 mcg per capsule daily", 90),
+        ("90 mcg per 2 capsules daily", 90),
+    ],
+)
+def test_a_concentration_counts_as_often_as_it_is_taken(vocabulary, words, taken):
+    (only,) = read_dose_words(words, vocabulary).strengths
+    assert only.value == taken
+
+
+def test_what_it_is_taken_with_is_not_the_dose(vocabulary):
+    said = read_dose_words("5 drops in 100 mL water daily", vocabulary)
+    assert (said.drops, said.volume) == (5, None)
 
 
 def test_a_length_is_not_a_frequency(vocabulary):

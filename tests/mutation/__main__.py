@@ -24,11 +24,11 @@ from tests.mutation.mutants import mutants_of, plant
 ROOT = Path(__file__).parents[2]
 SECONDS = 90  # what takes longer has been broken in a way that people notice
 RULES, ADAPTER = "tests/rules", "tests/fhir_adapter"
-_READERS = [f"{ADAPTER}/test_doses_and_units.py", f"{ADAPTER}/test_dose_words.py", f"{ADAPTER}/test_product_words.py",
+_READERS = [f"{ADAPTER}/test_doses_and_units.py", f"{ADAPTER}/test_frequency_words.py", f"{ADAPTER}/test_dose_words.py", f"{ADAPTER}/test_product_words.py",
             f"{ADAPTER}/test_reader_medications.py", f"{ADAPTER}/test_reader_results.py"]  # fmt: skip
 # part -> (files, whether vignettes are its tests, its test files, the quick ones first)
 PARTS = {
-    "doses": (["fhir_adapter/dosage.py", "fhir_adapter/dose_words.py", "fhir_adapter/amounts.py",
+    "doses": (["fhir_adapter/dosage.py", "fhir_adapter/dose_words.py", "fhir_adapter/frequency_words.py", "fhir_adapter/amounts.py",
                "fhir_adapter/timing.py", "fhir_adapter/regimen.py"], False, _READERS),
     "units": (["rules/units.py"], False, [f"{RULES}/test_units.py", *_READERS]),
     "compiler": (["rules/compiler.py", "rules/program.py", "rules/plan.py"], False, [
