@@ -5,7 +5,7 @@ The store is opened on the first call, so that a worker that only answers hooks 
 
 # Without "from __future__ import annotations": the dependencies of a route are made inside the function that
 # makes the router, and FastAPI could not find them by name.
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -74,6 +74,10 @@ def api_router(
             )
         )
 
+    def shown(rows: Sequence[Any]) -> list[Alert]:
+        latest = record.store().latest_snoozes(rows, clock())
+        return [alert_of(row, latest[row.id]) for row in rows]
+
     @router.get("/alerts", summary="The worklist, one page")
     def list_alerts(  # noqa: PLR0913, PLR0917  each is a query parameter
         bearer: Annotated[Any, Depends(allowed("see-alerts"))],
@@ -96,13 +100,13 @@ def api_router(
         )  # fmt: skip
         found = record.store().page(wanted, clock())
         note(bearer, "list", f"alerts/{view}")
-        return AlertPage(alerts=[alert_of(row) for row in found.rows], after=found.after)
+        return AlertPage(alerts=shown(found.rows), after=found.after)
 
     @router.get("/alerts/{number}", summary="One alert")
     def show_alert(number: Number, bearer: Annotated[Any, Depends(allowed("see-alerts"))]) -> Alert:
         row = record.store().alert(bearer.tenant, number)
         note(bearer, "view", f"alert/{number}")
-        return alert_of(row)
+        return shown([row])[0]
 
     @router.get("/alerts/{number}/events", summary="What happened to an alert, oldest first")
     def show_events(
@@ -132,9 +136,9 @@ def api_router(
         try:
             row = record.store().change(bearer.tenant, number, wanted.version, request)
         except Stale as stale:
-            conflict = Conflict(message=str(stale), newer=alert_of(stale.newer))
+            conflict = Conflict(message=str(stale), newer=shown([stale.newer])[0])
             return JSONResponse(conflict.model_dump(mode="json"), status_code=409)  # type: ignore[return-value]
-        return alert_of(row)
+        return shown([row])[0]
 
     add_rule_routes(
         router,

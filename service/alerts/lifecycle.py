@@ -40,6 +40,11 @@ class SnoozeLimits(msgspec.Struct, frozen=True, kw_only=True):
     warning: timedelta = timedelta(days=14)
     info: timedelta = timedelta(days=90)
 
+    def longest(self, indicator: str) -> timedelta:
+        """How long an alert of this severity may be put off at once."""
+        span: timedelta = getattr(self, indicator, self.critical)
+        return span
+
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """The part of an alert that actions change."""
@@ -119,7 +124,12 @@ def _assigned(_now: Standing, request: Request, _limits: SnoozeLimits) -> dict[s
 def _snoozed(now: Standing, request: Request, limits: SnoozeLimits) -> dict[str, Any]:
     if request.until is None or request.until <= request.at:
         raise RequestError("'snooze' needs a time to come.", status=422)
-    longest = getattr(limits, now.indicator, limits.critical)
+    if request.wakes_on == "escalation" and now.indicator == "critical":
+        raise RequestError(
+            "nothing is more severe than a critical alert: give the time when it comes back.",
+            status=422,
+        )
+    longest = limits.longest(now.indicator)
     if request.until - request.at > longest:
         raise RequestError(
             f"a {now.indicator} alert can be snoozed for {longest} at most.", status=422

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -123,6 +123,15 @@ class Store:
         card: dict[str, Any] = msgspec.json.decode(body)
         return card
 
+    def latest_snoozes(self, rows: Sequence[Row[Any]], now: datetime) -> dict[int, datetime | None]:
+        """Until when each of these alerts of one tenant may be put off now; None where not at all."""
+        with self.database.reading() as connection:
+            found = latest_snoozes(connection, rows, now, self._limits)
+        return {
+            row.id: found[row.id] if row.state in OPEN and found[row.id] > now else None
+            for row in rows
+        }
+
     def change(self, tenant: str, number: int, version: int, request: Request) -> Row[Any]:
         """Act on an alert that the caller saw at ``version``; event and audit line are part of it.
 
@@ -146,8 +155,8 @@ class Store:
             raise Stale(row)
         before, at = standing_of(row), micros(request.at)
         after = act(before, request, self._limits)
-        if request.action == "snooze" and row.indicator == "critical":
-            refuse_endless_snooze(connection, row, request, self._limits)
+        if request.action == "snooze":
+            _refuse_endless_snooze(connection, row, request, self._limits)
         claimed = at if after.assignee and after.assignee != before.assignee else row.claimed
         put_standing(connection, row, after, at, claimed=claimed)
         self._tell(connection, row, request, after.state, at)
@@ -205,28 +214,49 @@ def row_of(connection: Connection, tenant: str, number: int) -> Row[Any]:
     return row
 
 
-def refuse_endless_snooze(
+def latest_snoozes(
+    connection: Connection, rows: Sequence[Row[Any]], at: datetime, limits: SnoozeLimits
+) -> dict[int, datetime]:
+    """Until when each of these alerts of one tenant may be put off at ``at``; in the past where not at all.
+
+    All snoozes of a critical alert together last as long as one may, counted from the first. Only an escalation starts
+    the count again: what somebody put off was a lesser thing then. Closing and opening again, or another person's
+    snooze, does not.
+    """
+    critical = [row for row in rows if row.indicator == "critical"]
+    event, other = models.event, models.event.alias()
+    escalated = (
+        select(func.coalesce(func.max(other.c.id), 0))
+        .where(
+            other.c.tenant == event.c.tenant,
+            other.c.alert == event.c.alert,
+            other.c.action == "escalated",
+        )
+        .scalar_subquery()
+    )
+    latest = {row.id: at + limits.longest(row.indicator) for row in rows}
+    if not critical:
+        return latest
+    first = connection.execute(
+        select(event.c.alert, func.min(event.c.at))
+        .where(
+            event.c.tenant == critical[0].tenant,
+            event.c.alert.in_([row.id for row in critical]),
+            event.c.action == "snooze",
+            event.c.id > escalated,
+        )
+        .group_by(event.c.alert)
+    )
+    for number, begun in first:
+        latest[number] = min(latest[number], instant(begun) + limits.critical)
+    return latest
+
+
+def _refuse_endless_snooze(
     connection: Connection, row: Row[Any], request: Request, limits: SnoozeLimits
 ) -> None:
-    """Hold all snoozes of a critical alert together to the limit of one, counted from the first.
-
-    Only an escalation starts the count again: what somebody put off was a lesser thing then. Closing and opening
-    again, or another person's snooze, does not.
-
-    Raises:
-        RequestError: the alert would stay away for longer (422).
-    """
-    event = models.event
-    here = (event.c.tenant == row.tenant) & (event.c.alert == row.id)
-    escalated = select(func.coalesce(func.max(event.c.id), 0)).where(here, event.c.action == "escalated")  # fmt: skip
-    first = connection.scalar(
-        select(func.min(event.c.at)).where(
-            here, event.c.action == "snooze", event.c.id > escalated.scalar_subquery()
-        )
-    )
-    if first is None or request.until is None:
-        return
-    if request.until > instant(first) + limits.critical:
+    latest = latest_snoozes(connection, [row], request.at, limits)[row.id]
+    if request.until is not None and request.until > latest:
         raise RequestError(
             f"all snoozes of a critical alert together last {limits.critical} at most, from the first one.",
             status=422,

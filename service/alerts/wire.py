@@ -52,6 +52,9 @@ class Alert(_Part):
     from_draft: bool
     assignee: str
     snoozed_until: datetime | None
+    snooze_at_most: datetime | None = Field(
+        description="The latest ``until`` that a snooze may name now; null where it may not be put off."
+    )
     suppressed_by: str
     close_reason: str
     closed: datetime | None
@@ -174,9 +177,10 @@ class RunLine(_Part):
     counts: dict[str, Any]
 
 
-def alert_of(row: Any) -> Alert:
-    """An alert from its row."""
-    values = {name: getattr(row, name) for name in Alert.model_fields}
+def alert_of(row: Any, snooze_at_most: datetime | None) -> Alert:
+    """An alert from its row, and until when it may be put off."""
+    values = {name: getattr(row, name) for name in Alert.model_fields if name != "snooze_at_most"}
+    values["snooze_at_most"] = snooze_at_most
     for name in ("first_seen", "last_seen", "changed", "snoozed_until", "closed"):
         values[name] = instant(values[name]) if values[name] is not None else None
     for name in ("new_data", "from_draft"):

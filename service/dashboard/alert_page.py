@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,12 @@ from service.dashboard.casebook import Case, about_patient, case_of, reference_o
 from service.dashboard.deciding import colleagues
 from service.dashboard.history import change_since, past_decisions, sealed_events
 from service.dashboard.reasons import (
-    WAKES,
-    longest_snooze,
+    THE_REST,
+    Choice,
     reason_words,
     reasons_for,
     snooze_choices,
+    wakes_for,
 )
 from service.dashboard.rule_tree import tree_of
 from service.dashboard.worklist_page import parts_shown
@@ -79,23 +81,37 @@ class AlertPage:
             "alert.html", status=status, problem=problem, alert=row, events=sealed_events(store, tenant, row),
             silence=_silence(store, row, visit), patient=reference_of(store, tenant, row.patient), score=parts_shown(row), replayed=replayed,
             about=about_patient(case.facts) if case else "", may_triage=may_triage, tree=tree_of(case, row, book),
-            choices=reasons_for(book, row.rule), gaps=case.gaps if case else (), wakes=WAKES,
+            choices=reasons_for(book, row.rule), gaps=case.gaps if case else (),
             reason_words=partial(reason_words, book),
-            snoozes=snooze_choices(row.indicator, self._desk.record.options.snooze), others=others,
-            longest=_last_day(row.indicator, self._desk, visit), title=book.vocabulary.title,
+            others=others, title=book.vocabulary.title, putting_off=_putting_off(self._desk, visit, row),
             hidden_by_this=[one for one in others if one.suppressed_by == row.rule],
             colleagues=colleagues(self._desk, tenant) if may_triage else [], past=past_decisions(store, tenant, row.rule, visit.now),
             change=change_since(store, tenant, row, lambda fact: _said(words, fact)), **_told(case, row, book),
         )  # fmt: skip
 
 
-def _last_day(indicator: str, desk: Desk, visit: Visit) -> date:
-    """The last day to which an alert of this severity may be put off."""
-    return (
-        (visit.now + longest_snooze(indicator, desk.record.options.snooze))
-        .astimezone(desk.zone)
-        .date()
-    )
+class PuttingOff(msgspec.Struct, frozen=True, kw_only=True):
+    """How an alert may be put off now: ``latest`` in microseconds, spans that fit, a last day if one begins before."""
+
+    latest: int
+    spans: list[Choice]
+    last_day: date | None
+    wakes: dict[str, str]
+    in_all: int  # hours that all snoozes of a critical alert last together; 0 for others
+
+
+def _putting_off(desk: Desk, visit: Visit, row: Row[Any]) -> PuttingOff | None:
+    latest = desk.record.store().latest_snoozes([row], visit.now)[row.id]
+    if latest is None:
+        return None
+    spans, limits = snooze_choices(latest - visit.now), desk.record.options.snooze
+    if latest < visit.now + limits.longest(row.indicator):
+        spans.append(Choice(code=THE_REST, display="as long as is still allowed"))
+    today, last_day = (one.astimezone(desk.zone).date() for one in (visit.now, latest))
+    return PuttingOff(
+        latest=micros(latest), spans=spans, last_day=last_day if last_day > today else None, wakes=wakes_for(row.indicator),
+        in_all=limits.critical // timedelta(hours=1) if row.indicator == "critical" else 0,
+    )  # fmt: skip
 
 
 def _silence(store: Store, row: Row[Any], visit: Visit) -> Row[Any] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from rules.errors import RequestError
 from service.alerts.lifecycle import Action, Request, WakesOn
-from service.dashboard.reasons import longest_snooze, reasons_for, snooze_span
+from service.dashboard.reasons import THE_REST, reasons_for, snooze_span
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -34,7 +34,7 @@ def decision(visit: Visit, row: Row[Any]) -> Request:
         raise RequestError(f"a note has {_LONGEST_NOTE} characters at most.", status=422)
     if action == "comment" and not note:
         raise RequestError("an empty comment says nothing.", status=422)
-    until, wakes_on = _snooze(visit, row.indicator) if action == "snooze" else (None, "")
+    until, wakes_on = _snooze(visit, row) if action == "snooze" else (None, "")
     return Request(
         action=cast("Action", action), actor=visit.who.actor, at=visit.now, note=note, until=until,
         reason=_reason(visit, row.rule, action) if action in CODED else "",
@@ -75,19 +75,24 @@ def _colleague(visit: Visit) -> str:
     return f"user/{name}"
 
 
-def _snooze(visit: Visit, indicator: str) -> tuple[datetime | None, str]:
-    """The time until which, and what wakes it earlier; waiting for an escalation means the longest time allowed."""
+def _snooze(visit: Visit, row: Row[Any]) -> tuple[datetime | None, str]:
+    """The time until which, and what wakes it earlier; waiting for an escalation means as long as is allowed."""
     form = visit.form
     wakes_on = form.get("wakes_on", "")
     if wakes_on not in get_args(WakesOn):
         raise RequestError("choose what brings it back.", status=422)
     if wakes_on == "escalation":
-        limits = visit.desk.record.options.snooze
-        return visit.now + longest_snooze(indicator, limits), wakes_on
+        return _latest(visit, row), wakes_on
     if form.get("day"):
         return _start_of(form["day"], visit.desk.zone), wakes_on
+    if form.get("span") == THE_REST:
+        return _latest(visit, row), wakes_on
     span: timedelta | None = snooze_span(form.get("span", ""))
     return (visit.now + span if span else None), wakes_on
+
+
+def _latest(visit: Visit, row: Row[Any]) -> datetime | None:
+    return visit.desk.record.store().latest_snoozes([row], visit.now)[row.id]
 
 
 def _start_of(day: str, zone: tzinfo) -> datetime:

@@ -12,7 +12,6 @@ import yaml
 
 if TYPE_CHECKING:
     from rules.rulebook import Rulebook
-    from service.alerts.lifecycle import SnoozeLimits
 
 _SNOOZES = (
     ("1h", "1 hour", timedelta(hours=1)),
@@ -26,6 +25,7 @@ _SNOOZES = (
 )
 
 
+THE_REST: Final = "rest"  # as long as is still allowed
 # Besides these, a snoozed alert always comes back when it becomes more severe
 WAKES: Final = {
     "": "at that time, or when it becomes more severe",
@@ -51,16 +51,19 @@ def reasons_for(book: Rulebook, rule: str) -> dict[str, list[Choice]]:
     return {"override": override, **_ours()}
 
 
-def snooze_choices(indicator: str, limits: SnoozeLimits) -> list[Choice]:
-    """The spans that the site allows for this severity; its longest one stands last."""
-    longest = longest_snooze(indicator, limits)
+def snooze_choices(longest: timedelta) -> list[Choice]:
+    """The spans that fit into what is allowed; the longest one stands last."""
     return [Choice(code=code, display=words) for code, words, span in _SNOOZES if span <= longest]
 
 
-def longest_snooze(indicator: str, limits: SnoozeLimits) -> timedelta:
-    """How long an alert of this severity may be put off at this site."""
-    span: timedelta = getattr(limits, indicator, limits.critical)
-    return span
+def wakes_for(indicator: str) -> dict[str, str]:
+    """What may bring an alert back; nothing is more severe than a critical one, so it never waits for that alone."""
+    if indicator != "critical":
+        return WAKES
+    return {
+        "": "at that time",
+        **{code: words for code, words in WAKES.items() if code not in {"", "escalation"}},
+    }
 
 
 def snooze_span(code: str) -> timedelta | None:

@@ -121,7 +121,7 @@ class WorklistPage:
         book = self._desk.parts.engine.rulebook
         limits = self._desk.record.options.snooze
         return {
-            "together": reasons_for(book, ""), "snoozes": snooze_choices("warning", limits), "wakes": WAKES,
+            "together": reasons_for(book, ""), "snoozes": snooze_choices(limits.longest("warning")), "wakes": WAKES,
             "colleagues": colleagues(self._desk, visit.who.tenant),
         }  # fmt: skip
 

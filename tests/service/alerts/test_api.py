@@ -250,3 +250,36 @@ def test_a_mode_is_changed_by_two_people_who_may(world):
         json={"mode": "off", "reason": "too many"},
     )
     assert none.status_code == 404
+
+
+def test_an_alert_says_until_when_it_may_be_put_off(world):
+    """What a client offers its people is what would be accepted: each answer names the latest time."""
+    critical = reviewed(recommendation(indicator="critical"))
+    world.record.record(call(801, patient="p801"), critical, may_speak=RULES)
+    world.drain()
+    number = max(one["id"] for one in world.ask("GET", "/api/v1/alerts").json()["alerts"])
+
+    def at_most():
+        return world.ask("GET", f"/api/v1/alerts/{number}").json()["snooze_at_most"]
+
+    def snooze(until):
+        version = world.ask("GET", f"/api/v1/alerts/{number}").json()["version"]
+        wanted = {"action": "snooze", "version": version, "until": until}
+        return world.ask("POST", f"/api/v1/alerts/{number}/actions", json=wanted)
+
+    begun = world.now
+    first = at_most()
+    assert first == _text(begun + timedelta(hours=24))
+    assert snooze(_text(begun + timedelta(hours=2))).json()["snooze_at_most"] == first
+    world.now = begun + timedelta(hours=20)
+    assert at_most() == first
+    assert snooze(_text(begun + timedelta(hours=25))).status_code == 422
+    assert snooze(first).status_code == 200
+    world.now = begun + timedelta(hours=24)
+    assert at_most() is None
+    listed = world.ask("GET", "/api/v1/alerts").json()["alerts"]
+    assert {one["id"]: one["snooze_at_most"] for one in listed}[number] is None
+
+
+def _text(instant):
+    return instant.isoformat().replace("+00:00", "Z")

@@ -207,6 +207,55 @@ def test_a_critical_alert_is_put_off_for_a_day_in_all_however_often_and_by_whome
         snooze("user/ann", 24 * hour, 26 * hour)
 
 
+def _critical(site, number):
+    site.see(number, recommendation(indicator="critical"), patient=f"mrn-{number}")
+    return max(site.alerts(size=200), key=lambda row: row.id)
+
+
+def _offered(site, alert):
+    """Spans, days and what wakes it, as the page of an alert offers them."""
+    page = site.get(f"/a/{alert.id}").text
+    found = re.search(
+        r'<select class="form-select" name="span">(.*?)</select>(.*?)</form>', page, re.DOTALL
+    )
+    if not found:
+        return None
+    spans = re.findall(r'value="(\w+)"', found[1])
+    wakes = re.search(r'name="wakes_on">(.*?)</select>', found[2])[1]
+    return spans, 'type="date"' in found[2], re.findall(r'value="([\w-]*)"', wakes)
+
+
+def test_a_critical_alert_is_offered_only_what_is_left_of_its_day(site):
+    alert = _critical(site, 906)
+    assert _offered(site, alert) == (["1h", "4h", "1d"], True, ["", "new-result"])
+    act(site, alert, "snooze", span="1h")
+    site.now = NOON + timedelta(hours=14)  # ten of 24 hours are left, and no midnight more
+    site.sign_in("pharmacist")
+    alert = site.alert(alert.id)
+    assert _offered(site, alert) == (["1h", "4h", "rest"], False, ["", "new-result"])
+    assert act(site, alert, "snooze", span="1d").status_code == 422
+    assert act(site, alert, "snooze", span="rest").status_code == 303
+    assert site.alert(alert.id).snoozed_until == micros(NOON + timedelta(hours=24))
+    site.now = NOON + timedelta(hours=23, minutes=50)
+    site.sign_in("pharmacist")
+    alert = site.alert(alert.id)
+    assert _offered(site, alert) == (["rest"], False, ["", "new-result"])
+    site.now = NOON + timedelta(hours=24)
+    site.sign_in("pharmacist")
+    assert _offered(site, alert) is None
+    assert "It cannot be snoozed again" in site.get(f"/a/{alert.id}").text
+    assert act(site, alert, "snooze", span="rest").status_code == 422
+
+
+def test_a_critical_alert_never_waits_for_an_escalation_that_cannot_come(site):
+    alert = _critical(site, 907)
+    refused = act(site, alert, "snooze", span="1h", wakes_on="escalation")
+    assert refused.status_code == 422
+    assert "nothing is more severe" in refused.text
+    assert site.alert(alert.id).snoozed_until is None
+    assert "Nothing is more severe, so it never waits for that." in site.get(f"/a/{alert.id}").text
+
+
 def test_what_was_put_off_as_a_warning_may_be_put_off_once_it_is_critical(site):
     site.see(904, recommendation(), patient="mrn-904")
     number = max(row.id for row in site.alerts(size=200))
