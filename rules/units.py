@@ -52,13 +52,10 @@ class Units:
 
     def dose_unit(self, text: str) -> DoseUnit | None:
         """What a unit of a dose counts, or ``None``."""
-        known = self._dose_units.get(text)
-        if known is None:
-            folded = fold(text)
-            known = self._dose_units.get(folded) or self._dose_units.get(
-                _ANNOTATION.sub("", folded).rstrip(".")
-            )
-        return known
+        folded = fold(text)
+        return self._dose_units.get(folded) or self._dose_units.get(
+            _ANNOTATION.sub("", folded).rstrip(".")
+        )
 
     def amount(self, ingredient: str, value: float, unit: DoseUnit) -> float | None:
         """``value`` in the ingredient's own unit; ``None`` when the unit cannot measure this substance."""

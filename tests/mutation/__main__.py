@@ -3,7 +3,9 @@
     python -m tests.mutation                       every mutant of every part
     python -m tests.mutation --sample 200 --seed 1 as continuous integration does
     python -m tests.mutation --part reconcile      one part
+    python -m tests.mutation --again survivors.txt those that an earlier run named
 
+Faults that change nothing anybody could notice are listed in equivalent.yaml, each with its reason, and not planted.
 Each mutant is tried in a process of its own, forked from one in which everything is loaded: first the vignettes where
 they are the tests of a part, then its test files. What survives is named; ends with 1 when fewer died than ``--goal``.
 """
@@ -19,9 +21,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import yaml
+
 from tests.mutation.mutants import mutants_of, plant
 
 ROOT = Path(__file__).parents[2]
+EQUIVALENT = Path(__file__).with_name("equivalent.yaml")
 SECONDS = 90  # what takes longer has been broken in a way that people notice
 RULES, ADAPTER = "tests/rules", "tests/fhir_adapter"
 _READERS = [f"{ADAPTER}/test_doses_and_units.py", f"{ADAPTER}/test_frequency_words.py", f"{ADAPTER}/test_dose_words.py", f"{ADAPTER}/test_product_words.py",
@@ -42,13 +47,26 @@ PARTS = {
 }  # fmt: skip
 
 
+def equivalents():
+    """(file, place) of every fault that nobody could notice."""
+    listed = yaml.safe_load(EQUIVALENT.read_text(encoding="utf-8"))
+    return {
+        (file, place)
+        for file, reasons in listed.items()
+        for one in reasons
+        for place in one["faults"]
+    }
+
+
 def all_mutants(parts):
-    """(part, mutant) of every file of these parts."""
+    """(part, mutant) of every file of these parts, but for those that nobody could notice."""
+    unnoticeable = equivalents()
     return [
         (part, mutant)
         for part in parts
         for name in PARTS[part][0]
         for mutant in mutants_of(ROOT, Path(name))
+        if (name, mutant.place) not in unnoticeable
     ]
 
 
@@ -160,6 +178,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--part", action="append", choices=PARTS)
+    parser.add_argument("--again", type=Path, help="Only those named in this output of a run.")
     parser.add_argument("--sample", type=int, help="Only so many, drawn evenly from the parts.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--goal", type=float, default=0.95)
@@ -168,6 +187,10 @@ def main():
     begun = time.monotonic()
     chosen = all_mutants(options.part or PARTS)
     planted = len(chosen)
+    if options.again:
+        named = set(options.again.read_text(encoding="utf-8").splitlines())
+        named = {line.partition(" ")[2] for line in named}
+        chosen = [one for one in chosen if one[1].place in named]
     if options.sample:
         chosen = draw(chosen, options.sample, options.seed)
 

@@ -29,7 +29,12 @@ class Mutant:
     length: int
 
     def __str__(self):
-        return f"{self.path}:{self.line} {self.function}: {_short(self.was)} -> {_short(self.now)}"
+        return f"{self.path}:{self.line} {self.place}"
+
+    @property
+    def place(self):
+        """The fault without its line, so that lists of faults outlive edits elsewhere in the file."""
+        return f"{self.function}: {_short(self.was)} -> {_short(self.now)}"
 
 
 def _short(text):

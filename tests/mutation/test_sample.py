@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import PARTS, all_mutants, draw
+from tests.mutation.__main__ import PARTS, all_mutants, draw, equivalents
 from tests.mutation.mutants import mutants_of
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,19 @@ def test_a_sample_is_drawn_evenly_and_always_the_same():
     drawn = draw(mutants, 30, 5)
     assert drawn == draw(mutants, 30, 5) != draw(mutants, 30, 6)
     assert [sum(part == one for one, _ in drawn) for part in ("units", "reconcile", "encoding")] == [10] * 3  # fmt: skip
+
+
+def test_what_is_called_unnoticeable_is_a_fault_of_a_part_still():
+    listed = equivalents()
+    files = {name for names, *_ in PARTS.values() for name in names}
+    assert {file for file, _ in listed} <= files
+    found = Counter(
+        (file, one.place)
+        for file in {file for file, _ in listed}
+        for one in mutants_of(ROOT, Path(file))
+    )
+    # once: else a fault that people would notice hides behind its twin
+    assert {one: found[one] for one in listed} == dict.fromkeys(listed, 1)
 
 
 @pytest.fixture

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from rules.authoring import c, fact, finding, m, none, rule, when_all
 from rules.compiler import Item, compile_rules
 from rules.driver import DurableMatcher
-from rules.encoding import MOST_ITEMS, ItemReader, Wire, read_carefully, write_batch
+from rules.encoding import (
+    MOST_ITEMS,
+    ItemReader,
+    Wire,
+    blank_row,
+    quick_reader_source,
+    read_carefully,
+    write_batch,
+)
 from rules.errors import FactError
 from rules.oracle import CompiledMatcher
 
@@ -258,6 +266,90 @@ def test_many_items_are_read_as_long_as_no_rule_must_look_at_too_many_combinatio
     assert len(compiled.match(items, 0)) == 126  # 126 * 125 * 124 is still below two million
     with pytest.raises(FactError, match="too many"):
         compiled.match([*items, items[-1]], 0)
+
+
+def test_as_many_items_as_may_be_are_read_and_not_one_more():
+    reader = ItemReader(PROGRAM, PROGRAM.rules[0])
+    others = [Item("finding:other", {})] * (MOST_ITEMS - 1)
+    assert list(reader.read([PATIENT, *others])) == ["patient"]
+    with pytest.raises(FactError, match="at most 1000"):
+        reader.read([PATIENT, PATIENT, *others])
+
+
+def _reader_of(*conditions):
+    @rule("many")
+    @when_all(*conditions)
+    def many(_case): ...
+
+    program = compile_rules([many], SCHEMA, {})
+    return ItemReader(program, program.rules[0])
+
+
+def _items(all_of=0, other=0, contexts=0):
+    yield PATIENT
+    yield from [Item("finding:all", WHOLE)] * all_of
+    yield from [Item("finding:other", {"about": "a", "unused": 1.0})] * other
+    yield from [Item("context", {"hook": "h"})] * contexts
+
+
+def test_two_million_combinations_are_looked_at_and_not_one_more():
+    reader = _reader_of(c.x << finding("all"), c.y << finding("other"), c.z << fact("context"))
+    assert reader.read(list(_items(200, 100, 100)))
+    with pytest.raises(FactError, match="2010000 combinations"):
+        reader.read(list(_items(201, 100, 100)))
+
+
+def test_an_item_is_combined_with_the_others_of_its_kind_and_not_with_itself():
+    reader = _reader_of(*(getattr(c, name) << finding("all") for name in "wxyz"))
+    assert reader.read(list(_items(39)))  # 39 * 38 * 37 * 36 is below two million
+    with pytest.raises(FactError, match="2193360 combinations"):
+        reader.read(list(_items(40)))
+
+
+def test_a_kind_without_items_leaves_nothing_to_combine():
+    reader = _reader_of(
+        c.w << finding("other"), *(getattr(c, name) << finding("all") for name in "xyz")
+    )
+    assert reader.read(list(_items(200)))
+
+
+def test_well_formed_items_take_the_quick_way():
+    def carefully(_kind, values):
+        raise AssertionError(f"read carefully: {values}")
+
+    kind = PROGRAM.kinds["finding:all"]
+    scope = {"carefully": carefully, "kind": kind, "declared": kind.declared}
+    exec(quick_reader_source(kind), scope)
+    maybe = {"maybe_words": "", "maybe_count": 0, "maybe_dose": 0.5, "maybe_yes": False}
+    for values in (WHOLE, WHOLE | maybe, WHOLE | dict.fromkeys(maybe)):
+        assert scope["read"](values) == read_carefully(kind, values)
+
+
+def test_zero_has_no_sign_whichever_way_it_is_read():
+    """Joins compare the text of numbers, and -0.0 reads unlike 0.0."""
+    reader = ItemReader(PROGRAM, PROGRAM.rules[0])
+    ((_, row),) = reader.read(
+        [PATIENT, Item("finding:all", WHOLE | {"dose": -0.0, "maybe_dose": -0.0})]
+    )["finding:all"]
+    assert [str(value) for value in row if value == 0.0 and isinstance(value, float)] == ["0.0"] * 2
+
+
+def test_a_blank_row_says_nothing_in_the_type_of_every_field():
+    kind = PROGRAM.kinds["finding:all"]
+    index, row = blank_row(kind)
+    blanks = {"text": "", "integer": 0, "number": 0.0, "boolean": False}
+    expected = [None if field.optional else blanks[field.type] for field in kind.fields]
+    assert index == 0
+    assert [(type(v), v) for v in row] == [(type(v), v) for v in expected]
+
+
+def test_facts_are_written_as_the_reader_of_the_engine_takes_them():
+    wire = Wire.of(PROGRAM)
+    kind = PROGRAM.kinds["finding:all"]
+    row = read_carefully(kind, WHOLE | {"dose": 1e-07})
+    place = wire.place("finding:all", "dose")
+    assert f'"f{place}":1.0e-07' in wire.writer(kind)((0, row), wire.symbols())
+    assert write_batch(['{"a":1}', '{"b":2}']) == '[{"a":1},{"b":2}]'
 
 
 def test_an_items_values_are_never_changed(matchers):

@@ -93,6 +93,20 @@ def test_a_result_in_moles_stays_in_moles_and_nothing_is_read_for_another_measur
     assert UNITS.lab_unit("no-such-measure", "ng/mL") is None
 
 
+def test_units_of_another_vitamin_are_not_counted_as_vitamin_d(tmp_path):
+    """One microgram is 40 units of vitamin D; of vitamin A, for one, it is not."""
+    from rules.vocabulary import load_vocabulary
+
+    (tmp_path / "u.yaml").write_text(
+        'ingredients: {retinol: {title: Retinol, classes: [vitamin-a], unit: "[IU]"},'
+        ' d: {title: D, classes: [native-vitamin-d], unit: "[IU]"}}\n'
+        "substances: [{classes: [native-vitamin-d], units_per_ug: 40, cite: label}]\n"
+    )
+    units = Units(load_vocabulary([tmp_path]).content)
+    assert units.amount("retinol", 300, DoseUnit("mass")) is None
+    assert units.amount("d", 1, DoseUnit("mass")) == 40
+
+
 def test_a_word_for_two_units_is_refused(tmp_path):
     from rules.vocabulary import load_vocabulary
 
