@@ -84,6 +84,8 @@ class OpenIdClient:
         request, more = _request({}, {}), {}
         if self.provider.acr_values:
             more["acr_values"] = " ".join(self.provider.acr_values)
+        if self.provider.max_age_minutes is not None:
+            more["max_age"] = str(self.provider.max_age_minutes * 60)
         try:
             await self._learn()
             answer = await self._app.authorize_redirect(request, self.provider.redirect_uri, **more)
@@ -93,12 +95,13 @@ class OpenIdClient:
             ) from None
         return answer.headers["location"], msgspec.json.encode(request.session)
 
-    async def finish(self, query: Mapping[str, str], remembered: bytes) -> Person:
+    async def finish(self, query: Mapping[str, str], remembered: bytes, now: datetime) -> Person:
         """Who came back.
 
         Args:
             query: of the address that the provider sent the browser to.
             remembered: what ``start`` gave.
+            now: of the visit.
 
         Raises:
             Unavailable: the provider does not answer.
@@ -134,6 +137,7 @@ class OpenIdClient:
         claims = token.get("userinfo")
         if not claims:
             raise NotTrusted("oidc: no identity token")
+        self._refuse_weak(claims, now)
         return self._person(claims)
 
     async def departure(self, token: str, now: datetime) -> Departure:
@@ -184,10 +188,21 @@ class OpenIdClient:
             raise NotTrusted("oidc: the metadata belong to another issuer, or name an open address")
         known["id_token_signing_alg_values_supported"] = list(self.provider.algorithms)
 
-    def _person(self, claims: Mapping[str, Any]) -> Person:
-        acr = str(claims.get("acr", ""))
-        if self.provider.acr_values and acr not in self.provider.acr_values:
+    def _refuse_weak(self, claims: Mapping[str, Any], now: datetime) -> None:
+        """Refuse a log-in that was weaker or is older than the site demands; what is not said counts as not done."""
+        wanted = self.provider
+        methods = set(_texts(claims.get("amr")))
+        if (wanted.acr_values and claims.get("acr") not in wanted.acr_values) or (
+            wanted.amr_values and methods.isdisjoint(wanted.amr_values)
+        ):
             raise NotTrusted("oidc: a weaker log-in than was asked for", status=403)
+        if wanted.max_age_minutes is not None:
+            at = _instant(claims.get("auth_time"))
+            oldest = now - timedelta(minutes=wanted.max_age_minutes, seconds=LEEWAY)
+            if at is None or not oldest <= at <= now + timedelta(seconds=LEEWAY):
+                raise NotTrusted("oidc: an older log-in than was asked for", status=403)
+
+    def _person(self, claims: Mapping[str, Any]) -> Person:
         given = claims.get(self.provider.role_claim)
         held = {given} if isinstance(given, str) else set(_texts(given))
         role = next((role for name, role in self.provider.roles.items() if name in held), None)
@@ -198,7 +213,7 @@ class OpenIdClient:
             name=_name(claims.get(self.provider.name_claim)),
             role=role,
             session=str(claims.get("sid", "")),
-            acr=acr,
+            acr=str(claims.get("acr", "")),
             amr=" ".join(_texts(claims.get("amr"))),
         )
 

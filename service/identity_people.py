@@ -84,16 +84,24 @@ def sign_out_outside(
     ]
     if departure.session:
         where.append(table.c.outside == departure.session)
+    here = None
     if departure.subject:
-        names = select(account.c.name).where(
+        here = select(account.c.name).where(
             account.c.tenant == provider.client, account.c.provider == provider.id,
             account.c.subject == f"{provider.issuer} {departure.subject}",
         )  # fmt: skip
-        where.append(table.c.account.in_(names))
+        where.append(table.c.account.in_(here))
 
     def write(connection: Connection) -> int:
         gone = connection.scalars(select(table.c.account).where(*where)).all()
         connection.execute(delete(table).where(*where))
+        if (
+            here is not None
+        ):  # and whoever stands between the provider and the code of a second factor
+            step = identity_tables.sign_in_step
+            connection.execute(
+                delete(step).where(step.c.tenant == provider.client, step.c.account.in_(here))
+            )
         for name in sorted(set(gone)):
             note(
                 connection, keyring, provider.client, f"oidc/{provider.id}", "sessions-ended", name, now

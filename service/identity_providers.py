@@ -25,7 +25,9 @@ class ProvidersRefused(DekacardError):
 class Provider(BaseModel):
     """One OpenID provider. The first of ``roles`` that the claim names counts; with none of them nobody gets in.
 
-    ``acr_values`` are asked for, and one of them is demanded; empty leaves the log-in to the provider.
+    ``acr_values`` are asked for, and one of them is demanded; so is one of ``amr_values``. Without either nothing is
+    known of a log-in there but that it took place, and who must have a second factor needs it here, unless the site
+    vouches for the provider (``second_factor``). ``max_age_minutes`` is how old a log-in there may be.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +44,9 @@ class Provider(BaseModel):
     role_claim: _Words
     roles: Annotated[dict[_Words, Role], Field(min_length=1)]
     acr_values: tuple[_Words, ...] = ()
+    amr_values: tuple[_Words, ...] = ()
+    max_age_minutes: Annotated[int, Field(ge=1, le=24 * 60)] | None = None
+    second_factor: Literal["here", "provider"] = "here"
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
 
     @field_validator("issuer", "redirect_uri")
@@ -50,6 +55,11 @@ class Provider(BaseModel):
         if not is_guarded(value):
             raise ValueError("must be https (http only on this machine), without query or fragment")
         return value
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether whoever comes from there needs no second factor here."""
+        return bool(self.acr_values or self.amr_values) or self.second_factor == "provider"
 
     @property
     def secret(self) -> str | None:

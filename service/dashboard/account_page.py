@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rules.errors import RequestError
 from service import identity_factor as factor
-from service.dashboard.codes import qr_code
+from service.dashboard.enrolment import Enrolment
 from service.dashboard.gate import known_words
 from service.dashboard.set_up import typed_twice
 from service.identity import Proof, end_sessions, sessions_of
@@ -30,6 +30,7 @@ class AccountPage:
     def __init__(self, desk: Desk, gate: Gate) -> None:
         self._desk = desk
         self._gate = gate
+        self._enrolment = Enrolment(desk, gate.tries, address="/account/factor/confirm", must=False)
         desk.route("GET", "/account", "signed-in", self.show)
         desk.route("POST", "/account/sessions", "signed-in", self.end)
         desk.route("POST", "/account/password", "signed-in", self.change_password)
@@ -71,20 +72,16 @@ class AccountPage:
         """Show the picture for the app."""
         try:
             self._prove(visit)
-            return self._enrolment(visit)
+            return self._enrolment.show(visit, visit.who.tenant, visit.who.account)
         except RequestError as error:
             return self._page(visit, problem=f"Not done: {error}", status=error.status)
 
     def confirm_factor(self, visit: Visit) -> Response:
         """Put the second factor in force, and show the recovery codes once."""
-        who, record = visit.who, self._desk.record
-        self._gate.tries.code(who.tenant, who.account)
-        codes = factor.confirm(
-            record.database, record.keyring, tenant=who.tenant, account=who.account, now=visit.now,
-            code=visit.form.get("code", ""),
-        )  # fmt: skip
+        who = visit.who
+        codes = self._enrolment.take(visit, who.tenant, who.account)
         if codes is None:
-            return self._enrolment(visit, wrong=True)
+            return self._enrolment.show(visit, who.tenant, who.account, wrong=True)
         return visit.page("factor_codes.html", codes=codes, onward="/account")
 
     def renew_codes(self, visit: Visit) -> Response:
@@ -114,16 +111,6 @@ class AccountPage:
             raise RequestError("the password is not right.", status=422)
         self._gate.tries.succeeded(visit.address, who.tenant, who.account)
 
-    def _enrolment(self, visit: Visit, *, wrong: bool = False) -> Response:
-        who, record = visit.who, self._desk.record
-        given = factor.begin(
-            record.database, record.keyring, tenant=who.tenant, account=who.account, now=visit.now
-        )
-        return visit.page(
-            "factor_setup.html", status=401 if wrong else 200, wrong=wrong, secret=given.secret,
-            picture=qr_code(given.address), action="/account/factor/confirm", must=False,
-        )  # fmt: skip
-
     def _page(
         self, visit: Visit, *, problem: str = "", done: str = "", status: int = 200
     ) -> Response:
@@ -132,6 +119,6 @@ class AccountPage:
         return visit.page(
             "account.html", status=status, problem=problem, done=done, local=local, shortest=SHORTEST, longest=LONGEST,
             sessions=sessions_of(database, who.tenant, who.account, visit.now, idle=self._desk.idle),
-            has_factor=local and factor.is_set(database, who.tenant, who.account),
-            codes_left=factor.codes_left(database, who.tenant, who.account) if local else 0,
+            has_factor=factor.is_set(database, who.tenant, who.account),
+            codes_left=factor.codes_left(database, who.tenant, who.account),
         )  # fmt: skip

@@ -5,16 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, cast
 
+import msgspec
+
 from rules.errors import NotTrusted, RequestError
 from service import identity_factor as factor
 from service.alerts.access import accounts, new_account
 from service.alerts.values import AuditEntry
-from service.dashboard.codes import qr_code
+from service.dashboard.enrolment import Enrolment
 from service.identity import Proof, close_session, open_session
 from service.identity_attempts import Tries
 from service.identity_guessable import words_of
 from service.identity_passwords import check_password
-from service.identity_steps import LIFE, Step, begin_step, end_step, step_of
+from service.identity_steps import LIFE, Kind, Step, begin_step, end_step, step_of
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -33,6 +35,7 @@ class Gate:
         self._desk = desk
         self._providers: tuple[tuple[str, str], ...] = ()
         self.tries = Tries(lambda: desk.record.database, desk.parts.clock)
+        self._enrolment = Enrolment(desk, self.tries, address="/login/factor", must=True)
         desk.route("GET", "/login", "anyone", self.show)
         desk.route("POST", "/login", "anyone", self.sign_in)
         desk.route("GET", "/login/code", "anyone", self.ask_code)
@@ -66,16 +69,24 @@ class Gate:
             return self._form(visit, wrong=True)
         return self.go_on(visit, tenant, name)
 
-    def go_on(self, visit: Visit, tenant: str, name: str) -> Response:
-        """After the password: the code, a second factor where the role must have one, or the work."""
-        database = self._desk.record.database
-        if factor.is_set(database, tenant, name):
-            return self._wait(visit, Step(kind="code", tenant=tenant, account=name), "/login/code")
-        if _role_of(visit, tenant, name) in self._desk.parts.settings.second_factor:
-            step = Step(kind="enrol", tenant=tenant, account=name)
-            return self._wait(visit, step, "/login/factor")
+    def go_on(
+        self, visit: Visit, tenant: str, name: str, proof: Proof | None = None, *, is_enough: bool = False
+    ) -> Response:  # fmt: skip
+        """After a password or a provider: the code, a second factor where the role must have one, or the work.
+
+        ``is_enough`` is true where the provider is known to have asked for more than a password.
+        """
+        database, proof = self._desk.record.database, proof or Proof(method="password")
+        if not is_enough:
+            body = msgspec.json.encode(proof)
+            if factor.is_set(database, tenant, name):
+                step = Step(kind="code", tenant=tenant, account=name, body=body)
+                return self._wait(visit, step, "/login/code")
+            if _role_of(visit, tenant, name) in self._desk.parts.settings.second_factor:
+                step = Step(kind="enrol", tenant=tenant, account=name, body=body)
+                return self._wait(visit, step, "/login/factor")
         self.tries.succeeded(visit.address, tenant, name)
-        return self.welcome(visit, tenant, name, Proof(method="password"))
+        return self.welcome(visit, tenant, name, proof)
 
     def ask_code(self, visit: Visit) -> Response:
         """The form for the code of the app."""
@@ -96,9 +107,8 @@ class Gate:
         ):  # fmt: skip
             self._refused(visit, step.tenant)
             return visit.page("factor_code.html", status=401, wrong=True)
-        end_step(record.database, record.keyring, visit.step, ("code",), visit.now)
-        self.tries.succeeded(visit.address, step.tenant, step.account)
-        return self.welcome(visit, step.tenant, step.account, Proof(method="password+code"))
+        home = visit.go(self._desk.home_of(_role_of(visit, step.tenant, step.account)))
+        return self._finish(visit, step, home)
 
     def ask_factor(self, visit: Visit) -> Response:
         """What the app needs to know, for a role that must have a second factor."""
@@ -106,24 +116,18 @@ class Gate:
             step = self._step(visit, "enrol")
         except NotTrusted:
             return visit.go("/login")
-        return self._enrolment(visit, step)
+        return self._enrolment.show(visit, step.tenant, step.account)
 
     def take_factor(self, visit: Visit) -> Response:
         """Put the second factor in force with its first code, sign in, and show the recovery codes once."""
         step = self._step(visit, "enrol")
-        self.tries.code(step.tenant, step.account)
-        record = self._desk.record
-        codes = factor.confirm(
-            record.database, record.keyring, tenant=step.tenant, account=step.account, now=visit.now,
-            code=visit.form.get("code", ""),
-        )  # fmt: skip
+        codes = self._enrolment.take(visit, step.tenant, step.account)
         if codes is None:
-            return self._enrolment(visit, step, wrong=True)
-        end_step(record.database, record.keyring, visit.step, ("enrol",), visit.now)
-        self.tries.succeeded(visit.address, step.tenant, step.account)
+            return self._enrolment.show(visit, step.tenant, step.account, wrong=True)
         onward = self._desk.home_of(_role_of(visit, step.tenant, step.account))
-        page = visit.page("factor_codes.html", codes=codes, onward=onward)
-        return self._let_in(visit, step.tenant, step.account, Proof(method="password+code"), page)
+        return self._finish(
+            visit, step, visit.page("factor_codes.html", codes=codes, onward=onward)
+        )
 
     def sign_out(self, visit: Visit) -> Response:
         """End the session here and in the browser."""
@@ -152,10 +156,7 @@ class Gate:
         desk, life = self._desk, timedelta(hours=self._desk.parts.settings.session_hours)
         secret = open_session(
             desk.record.database, desk.record.keyring, tenant=tenant, name=name, now=visit.now, life=life,
-            proof=Proof(
-                method=proof.method, provider=proof.provider, outside=proof.outside, acr=proof.acr, amr=proof.amr,
-                browser=visit.browser,
-            ),
+            proof=msgspec.structs.replace(proof, browser=visit.browser),
         )  # fmt: skip
         if visit.cookie:
             close_session(desk.record.database, visit.cookie)
@@ -170,20 +171,18 @@ class Gate:
         self.put(response, self._desk.step_cookie, secret, LIFE)
         return response
 
-    def _step(self, visit: Visit, kind: str) -> Step:
+    def _step(self, visit: Visit, kind: Kind) -> Step:
         record = self._desk.record
-        kinds = ("code",) if kind == "code" else ("enrol",)
-        return step_of(record.database, record.keyring, visit.step, kinds, visit.now)  # type: ignore[arg-type]
+        return step_of(record.database, record.keyring, visit.step, (kind,), visit.now)
 
-    def _enrolment(self, visit: Visit, step: Step, *, wrong: bool = False) -> Response:
+    def _finish(self, visit: Visit, step: Step, response: Response) -> Response:
+        """End the step that a code completed, and let its owner in as whom it began with."""
         record = self._desk.record
-        given = factor.begin(
-            record.database, record.keyring, tenant=step.tenant, account=step.account, now=visit.now
-        )
-        return visit.page(
-            "factor_setup.html", status=401 if wrong else 200, wrong=wrong, secret=given.secret,
-            picture=qr_code(given.address), action="/login/factor", must=True,
-        )  # fmt: skip
+        end_step(record.database, record.keyring, visit.step, (step.kind,), visit.now)
+        self.tries.succeeded(visit.address, step.tenant, step.account)
+        proof = msgspec.json.decode(step.body, type=Proof)
+        proof = msgspec.structs.replace(proof, method=f"{proof.method}+code")
+        return self._let_in(visit, step.tenant, step.account, proof, response)
 
     def _refused(self, visit: Visit, tenant: str) -> None:
         entry = AuditEntry(

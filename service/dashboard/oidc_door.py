@@ -55,7 +55,7 @@ class OidcDoor:
         record, provider = self._desk.record, self._provider
         try:
             step = end_step(record.database, record.keyring, visit.step, ("provider",), visit.now)
-            person = _ask(self._client.finish, visit.query, step.body)
+            person = _ask(self._client.finish, visit.query, step.body, visit.now)
             name = recognise(record.database, record.keyring, provider, person, visit.now)
         except NotTrusted:
             entry = AuditEntry(
@@ -70,7 +70,7 @@ class OidcDoor:
             acr=person.acr,
             amr=person.amr,
         )
-        return self._gate.welcome(visit, provider.client, name, proof)
+        return self._gate.go_on(visit, provider.client, name, proof, is_enough=provider.is_enough)
 
     def signed_out_there(self, visit: Visit) -> Response:
         """End the sessions of whom the provider signed out (its server calls, not a browser)."""

@@ -1,5 +1,6 @@
-"""A dashboard over a real record on a temporary SQLite file; whoever signs in holds a real session."""
+"""A dashboard over a real record, on a temporary SQLite file where a test does not say otherwise; whoever signs in holds a real session."""
 
+import contextlib
 import time
 from datetime import UTC, datetime
 
@@ -81,9 +82,9 @@ class Site:
             time.sleep(0.02)
 
 
-@pytest.fixture(scope="module")
-def application(tmp_path_factory):
-    place = tmp_path_factory.mktemp("record")
+@contextlib.contextmanager
+def opened_site(place, store_url):
+    """A dashboard in development mode over this store."""
     made = {}
 
     def clock():
@@ -92,15 +93,24 @@ def application(tmp_path_factory):
 
     settings = Settings(
         dev=True,
-        store_url=f"sqlite:///{place}/r.db",
+        store_url=store_url,
         spool_dir=place / "spool",
         keyring=place / "keys.json",
         runs_dir=place / "runs",
     )
     app = create_app(settings, clock=clock)
     made["site"] = Site(app)
-    yield made["site"]
-    app.state.recorder.close()
+    try:
+        yield made["site"]
+    finally:
+        app.state.recorder.close()
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory):
+    place = tmp_path_factory.mktemp("record")
+    with opened_site(place, f"sqlite:///{place}/r.db") as made:
+        yield made
 
 
 @pytest.fixture

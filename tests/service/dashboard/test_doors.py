@@ -13,7 +13,8 @@ from service.alerts.access import RIGHTS, ROLES, disable_account, new_account
 from service.app import create_app
 from service.settings import Settings
 from tests.service.alerts.stories import recommendation
-from tests.service.dashboard.conftest import BASE, NOON, OURS, T
+from tests.service.dashboard.conftest import BASE, NOON, OURS, T, opened_site
+from tests.service.dashboard.stores import new_store, postgres_server  # noqa: F401 - fixtures
 
 # What somebody may reach before or without a right of their own: the doors, and one's own account. A route that is
 # not listed here asks for a right; the walk below takes every route from the application itself.
@@ -44,6 +45,12 @@ ELSEWHERE = (
     "/static/",
     "/metrics",
 )
+
+
+@pytest.fixture(scope="module")
+def application(new_store, tmp_path_factory):  # noqa: F811
+    with opened_site(tmp_path_factory.mktemp("record"), new_store()) as made:
+        yield made
 
 
 def _served(app):

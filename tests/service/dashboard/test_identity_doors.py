@@ -12,13 +12,14 @@ from service import identity_factor as factor
 from service.alerts.access import bearer_of, disable_account, mint_token
 from service.identity_invitations import open_set_up
 from tests.service.dashboard.production import CLIENT, NOON, OURS, PASSWORD, Hospital, settings_in
+from tests.service.dashboard.stores import new_store, postgres_server  # noqa: F401 - fixtures
 
 NEW = "nine blue herons wade"
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    made = Hospital(settings_in(tmp_path_factory.mktemp("site")))
+def served(new_store, tmp_path_factory):  # noqa: F811
+    made = Hospital(settings_in(tmp_path_factory.mktemp("site"), store_url=new_store()))
     open_set_up(made.record.database, NOON)
     made.account("root", "admin")
     made.account("pia", "pharmacist")
@@ -72,8 +73,8 @@ def wait_for(site, action):
     return found
 
 
-def test_the_first_administrator_is_made_with_the_token_and_a_second_factor(tmp_path):
-    site = Hospital(settings_in(tmp_path))
+def test_the_first_administrator_is_made_with_the_token_and_a_second_factor(new_store, tmp_path):  # noqa: F811
+    site = Hospital(settings_in(tmp_path, store_url=new_store()))
     try:
         token = open_set_up(site.record.database, NOON)
         site.app.state.settings.setup_file.write_text(token, encoding="ascii")
@@ -286,9 +287,13 @@ def test_an_administrator_makes_changes_and_closes_accounts(site):
         bearer_of(record.database, f"Bearer {bearer}", site.now)
 
 
-def test_a_site_sets_how_long_a_session_lasts_and_who_needs_a_second_factor(tmp_path):
+def test_a_site_sets_how_long_a_session_lasts_and_who_needs_a_second_factor(new_store, tmp_path):  # noqa: F811
     settings = settings_in(
-        tmp_path, session_idle_minutes=5, session_hours=1, second_factor=("pharmacist",)
+        tmp_path,
+        store_url=new_store(),
+        session_idle_minutes=5,
+        session_hours=1,
+        second_factor=("pharmacist",),
     )
     site = Hospital(settings)
     try:

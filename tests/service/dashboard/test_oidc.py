@@ -20,6 +20,7 @@ from tests.service.dashboard.openid_provider import (
     leave,
 )
 from tests.service.dashboard.production import BASE, CLIENT, Hospital, settings_in
+from tests.service.dashboard.stores import new_store, postgres_server  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +31,12 @@ def provider():
 
 
 @pytest.fixture(scope="module")
-def served(provider, tmp_path_factory):
+def served(provider, new_store, tmp_path_factory):  # noqa: F811
     place = tmp_path_factory.mktemp("site")
     (place / "oidc.yaml").write_text(yaml.safe_dump([entry(provider, place)]), encoding="utf-8")
-    made = Hospital(settings_in(place, oidc=place / "oidc.yaml"), now=datetime.now(UTC))
+    made = Hospital(
+        settings_in(place, store_url=new_store(), oidc=place / "oidc.yaml"), now=datetime.now(UTC)
+    )
     yield made
     made.close()
 
