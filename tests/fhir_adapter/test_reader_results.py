@@ -2,6 +2,8 @@
 
 from datetime import UTC, date, timedelta, timezone
 
+import pytest
+
 
 def _labs(read):
     return {
@@ -147,6 +149,25 @@ def test_refuted_problems_and_withdrawn_orders_are_no_facts(reading):
         reading([refuted | {"verificationStatus": None}]).facts.conditions[0].problem
         == "sarcoidosis"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "problem"),
+    [
+        (40, "g/dL", "implausible"), (8.1, "g/dL", "implausible"), (8, "g/dL", ""), (0.5, "g/dL", ""), (0.4, "g/dL", "implausible"),
+        (40, "g/L", ""), (600, "umol/L", ""), (1201, "umol/L", "implausible"), (74, "umol/L", "implausible"),
+    ],
+)  # fmt: skip
+def test_an_albumin_in_the_wrong_unit_corrects_no_calcium(reading, value, unit, problem):
+    """40 g/dL (meant: g/L) would take 29 mg/dL off the calcium of the same draw."""
+    code = "54347-0" if unit == "umol/L" else "1751-7"
+    albumin = _inr(
+        code={"coding": [{"system": "http://loinc.org", "code": code}]},
+        effectiveDateTime="2026-11-12",
+        valueQuantity={"value": value, "unit": unit},
+    )
+    (lab,) = reading([albumin]).facts.labs
+    assert lab.problem == problem
 
 
 def test_an_absurd_number_decides_nothing(reading):

@@ -75,8 +75,9 @@ def test_one_unit_in_many_spellings(spelled):
     assert (read.dimension, read.times) == ("mass", 1.0)
 
 
-@pytest.mark.parametrize("spelled", ["", "furlong", "ng/mL", "g g"])
+@pytest.mark.parametrize("spelled", ["", "furlong", "ng/mL", "g g", "mIU", "MIU", "m[IU]", "M[IU]"])
 def test_no_unit_is_none(spelled):
+    """UCUM's m[IU] is a thousandth and M[IU] a million: spellings that differ in case alone are not trusted."""
     assert UNITS.dose_unit(spelled) is None
 
 
