@@ -101,7 +101,8 @@ class DoseWords:
         self._multiplied = re.compile(rf"(?<![a-z0-9.,/-])(?P<n>{digits})\s?[x*]\s?(?=\d)")
         word = r"(?<![a-z0-9])(?:{})" + END
         self._as_needed = re.compile(word.format(alternatives(timing.as_needed)))
-        self._single = re.compile(word.format(alternatives(timing.single)))
+        last = rf"(?<![a-z0-9])(?:{alternatives(timing.single_at_end)})\.?$"
+        self._single = re.compile(f"{word.format(alternatives(timing.single))}|{last}")
         self._unclear = re.compile(word.format(alternatives(timing.ambiguous)))
         self._each = re.compile(r"\s?(?:{})\s?".format(alternatives([*timing.each, "x", "*"])))
         self._each_after = re.compile(rf"[\s)]*(?:{alternatives(timing.each)}){END}")

@@ -44,9 +44,9 @@ def read_timing(value: Any, lens: Lens) -> Timing:
     repeat = mapping(timing.get("repeat"))
     read = _repeat(repeat, lens) if repeat else _NONE
     if read.interval_days is None and not read.single and not read.problem:
-        interval = _coded(timing.get("code"), lens.vocabulary)
-        if interval is not None:
-            read = read._replace(interval_days=interval)
+        interval, single = _coded(timing.get("code"), lens.vocabulary)
+        if interval is not None or single:
+            read = read._replace(interval_days=interval, single=single)
         elif len(items(timing.get("event"))) == 1 and not repeat:
             read = read._replace(single=True)
     return read
@@ -98,8 +98,8 @@ def _on_days(
     if moments > 1 and interval == _DAY and (times is None or times == 1):
         # "once a day" with two times of day contradicts itself; the more frequent reading is the careful one
         return _DAY / moments
-    if days and interval == _WEEK and (times is None or times == 1):
-        return _WEEK / days
+    if days and interval >= _WEEK and (times is None or times == 1):
+        return interval / days
     return interval
 
 
@@ -137,17 +137,18 @@ def days_of(unit: Any, vocabulary: Vocabulary) -> float | None:
     return known.get(named) or known.get(fold(named)) if named else None
 
 
-def _coded(concept: Any, vocabulary: Vocabulary) -> float | None:
+def _coded(concept: Any, vocabulary: Vocabulary) -> tuple[float | None, bool]:
+    """Interval, and whether it is given only once."""
     for system, code in codings(concept):
         interval = vocabulary.timing(system, code)
         if interval is not None:
-            return interval
+            return interval, False
     for words in words_of(concept) + [
         text(one.get("code"))
         for one in items(mapping(concept).get("coding"))
         if isinstance(one, dict)
     ]:
         said = read_dose_words(words, vocabulary)
-        if said.interval_days is not None:
-            return said.interval_days
-    return None
+        if said.interval_days is not None or said.single:
+            return said.interval_days, said.single
+    return None, False

@@ -274,6 +274,7 @@ class TimingWords(_Entry, frozen=True, kw_only=True):
     lasting: tuple[str, ...]
     as_needed: tuple[str, ...]
     single: tuple[str, ...]
+    single_at_end: tuple[str, ...]  # "5 mg by mouth once", but not "once every morning"
     ambiguous: tuple[str, ...]
     serving: tuple[str, ...]
     each: tuple[str, ...]

@@ -86,6 +86,7 @@ def test_how_long(vocabulary, words, days):
     ("words", "single"),
     [
         ("5 mg for 1 dose", True), ("50,000 IU x1 dose", True), ("300,000 IU single dose", True), ("5 mg once now", True),
+        ("5 mg by mouth once", True), ("10 mg po once.", True), ("once", True), ("1 tablet daily, once", False), ("once with food", False),
         ("single dose daily", False), ("5 mg once weekly", False), ("5 mg", False),
     ],
 )  # fmt: skip

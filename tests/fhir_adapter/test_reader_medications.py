@@ -290,6 +290,10 @@ def test_vitamin_k_as_treatment_says_its_purpose(reading, statement):
 
     assert purposes([{"text": "10 mg once only", "route": {"text": "IV"}}]) == ("reversal",)
     assert purposes("2.5 mg as a single dose") == ("reversal",)
+    assert purposes("5 mg by mouth once") == ("reversal",)
+    assert purposes([{"text": "5 mg by mouth", "timing": {"code": {"text": "Once"}}}]) == (
+        "reversal",
+    )
     assert purposes("100 mcg daily") == ()
     assert purposes(
         "150 mcg daily", reasonCode=[{"text": "INR stabilisation, clinic protocol"}]
