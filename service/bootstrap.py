@@ -13,9 +13,10 @@ from rules.rulebook import Rulebook
 from service.alerts.keyring import new_keyring
 from service.cds_hooks.discovery import prefetch_templates
 from service.installation import refuse_clashes
+from service.local_codes import ClientCodes
 from service.parts import Parts, warm_up
 from service.settings import Settings, SettingsRefused
-from service.site_knowledge import site_rulebook
+from service.site_knowledge import site_clients, site_rulebook
 
 if TYPE_CHECKING:
     from service.alerts.record import Record
@@ -50,9 +51,10 @@ def assemble(
     refuse_clashes()
     engine = build_engine(settings)
     now = clock or (lambda: datetime.now(UTC))
-    gatekeeper = fetcher = None
+    gatekeeper = fetcher = codes = None
     if settings.clients is not None:
-        gatekeeper = _gatekeeper(settings)
+        codes = ClientCodes(engine.rulebook)
+        gatekeeper = _gatekeeper(settings, codes)
         fetcher = _fetcher(engine)
     elif not settings.dev:
         raise SettingsRefused(NO_CLIENTS)
@@ -69,6 +71,7 @@ def assemble(
         modes=_modes(record),
         silences=_silences(record),
         fetcher=fetcher,
+        codes=codes,
     )
 
 
@@ -88,9 +91,7 @@ def check(settings: Settings) -> None:
 
         read_providers(settings.oidc)
     if settings.clients is not None:
-        from service.cds_hooks.clients import ClientRegistry
-
-        ClientRegistry.load(settings.clients)
+        site_clients(settings, settings.clients)
     elif not settings.dev:
         raise SettingsRefused(NO_CLIENTS)
 
@@ -106,13 +107,13 @@ def build_engine(settings: Settings, *, rulebook: Rulebook | None = None) -> Eng
     return Engine(book, settings.engine)
 
 
-def _gatekeeper(settings: Settings) -> Gatekeeper:
+def _gatekeeper(settings: Settings, codes: ClientCodes) -> Gatekeeper:
     from service.cds_hooks.clients import ClientRegistry
     from service.cds_hooks.jwks import KeyCache
     from service.cds_hooks.replay import open_jti_store
     from service.cds_hooks.trust import Gatekeeper
 
-    registry = ClientRegistry.load(Path(settings.clients or ""))
+    registry = ClientRegistry.load(Path(settings.clients or ""), codes.of)
     return Gatekeeper(
         registry=registry,
         keys=KeyCache(read_secret=registry.secret),

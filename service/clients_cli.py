@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rules.rulebook import Rulebook
     from service.cds_hooks.clients import ClientRegistry
 
 EXIT_REFUSED = 7  # the same as for refused settings: profiles are settings
@@ -102,10 +103,11 @@ def new(
 @app.command()
 def check(folder: FolderOption) -> None:
     """Read all profiles as the service would, and say of each whom it believes and how far rules reach."""
-    from service.cds_hooks.clients import ClientRegistry
+    from service.settings import Settings
+    from service.site_knowledge import site_clients
 
     with _plainly():
-        registry = ClientRegistry.load(folder)
+        registry = site_clients(Settings.read(), folder)
         for profile in registry.profiles:
             _check_keys(registry, profile.id)
     for profile in registry.profiles:
@@ -151,19 +153,18 @@ def tell_reach(name: str, folder: Path) -> bool:
     Raises:
         ProfileRefused, KnowledgeError: profiles or packs cannot be used.
     """
-    from service.cds_hooks.clients import ClientRegistry
     from service.cds_hooks.coverage import silent_rules, unsent_sources
     from service.settings import Settings
-    from service.site_knowledge import site_rulebook
+    from service.site_knowledge import site_clients, site_rulebook
 
+    settings = Settings.read()
     with _plainly():
-        registry = ClientRegistry.load(folder)
+        registry = site_clients(settings, folder)
     profile = registry.by_id(name)
     if profile is None:
         known = ", ".join(one.id for one in registry.profiles)
         typer.echo(f"there is no client {name!r}; known: {known}", err=True)
         return False
-    settings = Settings.read()
     rulebook = site_rulebook(settings)
     silent = silent_rules(profile, rulebook)
     typer.echo(
@@ -181,7 +182,30 @@ def tell_reach(name: str, folder: Path) -> bool:
             f"  what is not sent is fetched from {profile.fhir.bases[0]}, if it answers"
             f" within the {profile.deadline_ms} ms of a call"
         )
+    _tell_own_codes(registry, profile.id, rulebook)
     return True
+
+
+def _tell_own_codes(registry: ClientRegistry, name: str, rulebook: Rulebook) -> None:
+    """What the client's code maps add: how many codes each, and what has to be asked for because of them."""
+    from service.cds_hooks.discovery import prefetch_templates
+    from service.local_codes import local_codes
+
+    maps = registry.code_maps.get(name)
+    if not maps:
+        return
+    own = local_codes(rulebook, maps)
+    for one in maps:
+        used = own.vocabulary.local_codes_used[one.name]
+        typer.echo(
+            f"  code map {one.name} {one.version}: {used} of its {len(one.entries)} codes concern a rule"
+        )
+        for reason, count in one.unused.items():
+            typer.echo(f"    {count} not usable: {reason}")
+    asked = prefetch_templates(rulebook.vocabulary)
+    for key, template in own.templates.items():
+        if template != asked.get(key):
+            typer.echo(f"  {key} is to be asked for with its own codes: {template}")
 
 
 def _check_keys(registry: ClientRegistry, name: str) -> None:

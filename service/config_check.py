@@ -84,9 +84,9 @@ def _clients(settings: Settings) -> Iterator[Look]:
         if not settings.dev:
             yield Look("bad", NO_CLIENTS)
         return
-    from service.cds_hooks.clients import ClientRegistry
+    from service.site_knowledge import site_clients
 
-    registry = ClientRegistry.load(settings.clients)
+    registry = site_clients(settings, settings.clients)
     for profile in registry.profiles:
         drafts = "accepts drafts" if profile.rules.accept_draft else "reviewed rules only"
         yield Look("good", f"client {profile.id}: rules {profile.rules.mode}, {drafts}")

@@ -162,9 +162,9 @@ def _clients() -> Iterator[Finding]:
             "Write one with 'dekacard clients new', and set DEKACARD_CLIENTS to its folder.",
         )
         return
-    from service.cds_hooks.clients import ClientRegistry
+    from service.site_knowledge import site_clients
 
-    registry = ClientRegistry.load(settings.clients)
+    registry = site_clients(settings, settings.clients)
     for profile in registry.profiles:
         drafts = "accepts drafts" if profile.rules.accept_draft else "reviewed rules only"
         yield Finding("good", f"client {profile.id}: rules {profile.rules.mode}, {drafts}")

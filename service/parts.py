@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from service.cds_hooks.fetching import Fetcher
     from service.cds_hooks.prefetch import Supply
     from service.cds_hooks.trust import Gatekeeper
+    from service.local_codes import ClientCodes, LocalCodes
     from service.review import Review
     from service.rollout import ModeBoard
     from service.settings import Settings
@@ -57,6 +58,7 @@ class Parts:
         modes: ModeBoard | None = None,
         silences: SilenceBoard | None = None,
         fetcher: Fetcher | None = None,
+        codes: ClientCodes | None = None,
     ) -> None:
         self.settings = settings
         self.telemetry = Telemetry()
@@ -71,6 +73,8 @@ class Parts:
         self.fetch: Fetch | None = fetcher.complete if fetcher else None
         if fetcher is not None:
             fetcher.on_rest = lambda client: self.telemetry.count("fhir_rests", client)
+            fetcher.own_templates = self._own_templates
+        self._codes = codes
         if gatekeeper is not None:
             gatekeeper.keys.on_failure = lambda client: self.telemetry.count(
                 "keys_not_renewed", client
@@ -95,6 +99,8 @@ class Parts:
         vocabulary = engine.rulebook.vocabulary
         discovery = discovery_document(vocabulary, SERVICES)
         cards = CardWriter(engine.rulebook, max_cards=self.settings.max_cards)
+        if self._codes is not None and self.registry is not None:
+            self._codes.learn(engine.rulebook, self.registry.code_maps)
         self.discovery, self.cards = discovery, cards  # from here on nothing can fail
         self._may_speak: dict[tuple[str, str], tuple[str, ...]] = {}
         self._modes: dict[str, tuple[RuleModes, Mapping[str, Mode], dict[str, Mode]]] = {}
@@ -133,6 +139,20 @@ class Parts:
                 _log.warning("429 to client %s: %s beyond its limit", client.profile.id, kind)
                 raise
         return client
+
+    def local_codes(self, client: str) -> LocalCodes | None:
+        """By what a client's records are read, where it has codes of its own."""
+        maps = self.registry.code_maps.get(client) if self.registry is not None else None
+        return self._codes.of(client, maps) if maps and self._codes is not None else None
+
+    def discovery_for(self, client: Client) -> bytes:
+        """Discovery for a client that said who it is: its searches name its own codes too."""
+        own = self.local_codes(client.profile.id)
+        return own.discovery if own is not None else self.discovery
+
+    def _own_templates(self, client: str) -> Mapping[str, str] | None:
+        own = self.local_codes(client)
+        return own.templates if own is not None else None
 
     def allows_origin(self, origin: str) -> bool:
         """Whether a browser there may call: those of the profiles, any in development mode."""

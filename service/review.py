@@ -19,6 +19,7 @@ from service.gaps import GapNotice, gap_of_source, notices
 
 if TYPE_CHECKING:
     from rules.engine import Engine
+    from service.local_codes import LocalCodes
 
 MOST_EXPLAINED = 50  # a chart in which more is wrong is wrong as a whole
 ORDERING_HOOKS = frozenset({"order-select", "order-sign", "medication-refill"})
@@ -34,6 +35,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     ``quiet`` names the rules that are not live for this caller, and so never silence a live one.
     ``asked`` names findings to work out even where no rule looks at them. ``servers`` are the FHIR base URLs on
     which the patient is known by ``patient_id``; a reference to another server is not taken for this patient.
+    ``codes`` are by what the records are read where their owner has codes of its own, made of the packs in force.
     """
 
     resources: Sequence[dict[str, Any]]
@@ -50,6 +52,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     quiet: Collection[str] = ()
     asked: Collection[str] = ()
     servers: Collection[str] = ()
+    codes: LocalCodes | None = None
 
 
 class Review(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,10 +103,11 @@ def review(
         profile=case.profile,
         unread=dict(case.unread),
     )
+    codes = case.codes
     reading = read(
         case.resources,
         patient_id=case.patient_id,
-        vocabulary=engine.rulebook.vocabulary,
+        vocabulary=engine.rulebook.vocabulary if codes is None else codes.vocabulary,
         as_of=as_of,
         zone=case.zone,
         drafts=case.drafts,
@@ -120,6 +124,9 @@ def review(
         quiet=case.quiet,
         asked=case.asked,
     )
+    if codes is not None:
+        provenance = msgspec.structs.replace(assessment.provenance, local_codes=dict(codes.marks))
+        assessment = msgspec.structs.replace(assessment, provenance=provenance)
     suspicious = {"off": (), "suspicious": reading.suspicious}.get(validation, case.resources)
     unread = tuple(
         gap_of_source(source, reason, engine.rulebook)

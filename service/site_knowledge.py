@@ -1,4 +1,4 @@
-"""The knowledge of this installation: the packs in force, and the hospital's own codes."""
+"""The knowledge of this installation: the packs in force, the hospital's own codes, and the profiles of its clients."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rules.rulebook import Rulebook, load_rulebook
 
 if TYPE_CHECKING:
     from rules.code_maps import CodeMap
+    from service.cds_hooks.clients import ClientRegistry
     from service.settings import Settings
 
 _LARGEST = 64 << 20
@@ -21,6 +22,14 @@ def site_rulebook(settings: Settings) -> Rulebook:
     return load_rulebook(
         settings.packs, settings.pack_dirs, code_maps=read_code_maps(settings.code_maps)
     )
+
+
+def site_clients(settings: Settings, folder: Path) -> ClientRegistry:
+    """The client profiles of a folder, their code maps tried against the packs; raises ProfileRefused."""
+    from service.cds_hooks.clients import ClientRegistry as Registry
+    from service.local_codes import local_codes
+
+    return Registry.load(folder, lambda _, maps: local_codes(site_rulebook(settings), maps))
 
 
 def read_code_maps(files: Sequence[Path]) -> tuple[CodeMap, ...]:

@@ -98,7 +98,7 @@ def review(  # noqa: PLR0913, PLR0917 - each is an option of the command
     client: Annotated[
         str | None,
         typer.Option(
-            help="Review as the hooks of this client do: its bands, verbosity, zone, modes."
+            help="Review as the hooks of this client do: its bands, verbosity, zone, modes, own codes."
         ),
     ] = None,
     store: Annotated[

@@ -28,9 +28,9 @@ def profile_of(settings: Settings, name: str) -> ClientProfile:
         ProfileRefused: a profile cannot be used.
     """
     if settings.clients is not None:
-        from service.cds_hooks.clients import ClientRegistry
+        from service.site_knowledge import site_clients
 
-        registry = ClientRegistry.load(Path(settings.clients))
+        registry = site_clients(settings, Path(settings.clients))
         found = registry.by_id(name)
         known = [one.id for one in registry.profiles]
     else:
@@ -49,14 +49,16 @@ def profile_of(settings: Settings, name: str) -> ClientProfile:
 def following(
     options: Options, profile: ClientProfile, decided: Mapping[str, Mode] | None = None
 ) -> Options:
-    """The options as this client's hooks have them: bands, verbosity, zone, and which rules are live."""
+    """The options as this client's hooks have them: bands, verbosity, zone, own codes, and which rules are live."""
     modes = modes_in_force(rulebook_of(options), profile.rules, decided or {})
+    own = (one.resolve() for one in profile.code_maps)
     return msgspec.structs.replace(
         options,
         client=profile.id,
         profile=profile.profile or options.profile,
         verbosity=profile.verbosity,
         zone=profile.zone,
+        code_maps=tuple(dict.fromkeys((*options.code_maps, *map(str, own)))),
         quiet=tuple(sorted(rule for rule, mode in modes.items() if mode != "live")),
     )
 

@@ -179,7 +179,8 @@ class ClientProfile(_Part):
 
     ``units`` says in which family clinicians read 25(OH)D and calcium; thresholds are then told in it first, and
     results that were reported in the other one are translated beside it.
-    With ``drop_repeats_between_select_and_sign`` a card that order-select has just shown the same user about the
+    ``code_maps`` are files (FHIR ConceptMap, JSON; relative to the profile) with this client's own codes; they hold
+    for this client alone. With ``drop_repeats_between_select_and_sign`` a card that order-select has just shown the same user about the
     same unchanged draft is not shown again at order-sign.
     """
 
@@ -191,6 +192,7 @@ class ClientProfile(_Part):
     fhir: FhirServer = FhirServer()
     hooks: tuple[Hook, ...] = ()
     prefetch: dict[PrefetchKey, Prefetch] = Field(default_factory=dict)
+    code_maps: tuple[Path, ...] = ()
     cards: CardStyle = CardStyle()
     zone: str = "UTC"
     deadline_ms: Annotated[int, Field(ge=50, le=2_000)] = 500

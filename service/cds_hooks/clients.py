@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import ValidationError
 
 from rules.errors import KnowledgeError
 from rules.yaml_files import read_yaml
 from service.cds_hooks.client_profile import ClientProfile, ProfileRefused, SecretSource
+
+if TYPE_CHECKING:
+    from rules.code_maps import CodeMap
 
 __all__ = ["Client", "ClientProfile", "ClientRegistry", "ProfileRefused", "read_profile"]
 
@@ -33,14 +36,20 @@ class _Snapshot:
 
     by_id: Mapping[str, ClientProfile]
     files: Mapping[str, Path]
+    code_maps: Mapping[str, tuple[CodeMap, ...]]
+    map_files: tuple[Path, ...]
     signature: tuple[tuple[str, int, int], ...]
 
 
 @dataclass(kw_only=True)
 class ClientRegistry:
-    """The profiles of one folder. A file that becomes unreadable leaves the last good set in force."""
+    """The profiles of one folder. A file that becomes unreadable leaves the last good set in force.
+
+    ``fits`` is asked of each client's code maps whether they can be used with the packs, before they come in force.
+    """
 
     folder: Path
+    fits: Callable[[str, tuple[CodeMap, ...]], object] | None = None
     clock: Callable[[], float] = time.monotonic
     look_every: float = 1.0
     problem: str = ""
@@ -48,17 +57,19 @@ class ClientRegistry:
     _looked: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        self._now = _read_folder(self.folder)
+        self._now = self._read()
         self._looked = self.clock()
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(
+        cls, folder: Path, fits: Callable[[str, tuple[CodeMap, ...]], object] | None = None
+    ) -> Self:
         """Read every ``*.yaml`` of ``folder``.
 
         Raises:
             ProfileRefused: a file is wrong, two profiles claim one caller, or there is no profile.
         """
-        return cls(folder=folder)
+        return cls(folder=folder, fits=fits)
 
     def refresh(self) -> bool:
         """Read the folder again if a file changed; True when new profiles are in force.
@@ -69,10 +80,11 @@ class ClientRegistry:
             return False
         self._looked = self.clock()
         try:
-            if _signature(self.folder) == self._now.signature:
+            watched = [*_profiles_in(self.folder), *self._now.map_files]
+            if sorted(_states(watched)) == sorted(self._now.signature):
                 self.problem = ""
                 return False
-            self._now = _read_folder(self.folder)
+            self._now = self._read()
         except (ProfileRefused, OSError) as error:
             self.problem = str(error)
             return False
@@ -88,6 +100,21 @@ class ClientRegistry:
     def origins(self) -> frozenset[str]:
         """Every origin from which a browser may call."""
         return frozenset(origin for profile in self.profiles for origin in profile.origins)
+
+    def _read(self) -> _Snapshot:
+        read = _read_folder(self.folder)
+        for name, maps in read.code_maps.items():
+            try:
+                if self.fits is not None:
+                    self.fits(name, maps)
+            except KnowledgeError as error:
+                raise ProfileRefused(f"code_maps: {error}", where=str(read.files[name])) from None
+        return read
+
+    @property
+    def code_maps(self) -> Mapping[str, tuple[CodeMap, ...]]:
+        """Own codes by client, for those that have any, as their files say them now."""
+        return self._now.code_maps
 
     def by_id(self, name: str) -> ClientProfile | None:
         """The profile of that id."""
@@ -109,7 +136,7 @@ class ClientRegistry:
 
 
 def read_profile(file: Path) -> ClientProfile:
-    """Read one profile; it must state whom to believe.
+    """Read one profile; it must state whom to believe. Its code maps are named from here on by where they lie.
 
     Raises:
         ProfileRefused: unreadable, unknown or missing members, or no ``trust``.
@@ -131,7 +158,8 @@ def read_profile(file: Path) -> ClientProfile:
             "trust: is missing.", where=str(file), remedy="State issuers and keys."
         )
     _read_secret(profile.trust.jwks_from, file)
-    return profile
+    lying = tuple(file.parent / one for one in profile.code_maps)
+    return profile.model_copy(update={"code_maps": lying})
 
 
 def _read_secret(source: SecretSource | None, file: Path) -> bytes:
@@ -142,18 +170,24 @@ def _read_secret(source: SecretSource | None, file: Path) -> bytes:
 
 
 def _read_folder(folder: Path) -> _Snapshot:
-    signature = _signature(folder)
+    found = _profiles_in(folder)
+    signature = _states(found)
     by_id: dict[str, ClientProfile] = {}
     files: dict[str, Path] = {}
+    code_maps: dict[str, tuple[CodeMap, ...]] = {}
+    map_files: list[Path] = []
     callers: dict[tuple[str, str | None], str] = {}
-    for name, _, _ in signature:
-        file = folder / name
+    for file in found:
         profile = read_profile(file)
         if profile.id in by_id:
             raise ProfileRefused(
                 f"id: {profile.id!r} stands in {files[profile.id].name} too.", where=str(file)
             )
         by_id[profile.id], files[profile.id] = profile, file
+        signature += _states(profile.code_maps)
+        map_files += profile.code_maps
+        if profile.code_maps:
+            code_maps[profile.id] = _read_maps(profile.code_maps, file)
         for caller in _callers(profile):
             if callers.setdefault(caller, profile.id) != profile.id:
                 raise ProfileRefused(
@@ -163,7 +197,22 @@ def _read_folder(folder: Path) -> _Snapshot:
                 )
     if not by_id:
         raise ProfileRefused(f"no client profile (*.yaml) lies in {folder}.")
-    return _Snapshot(by_id=by_id, files=files, signature=signature)
+    return _Snapshot(
+        by_id=by_id,
+        files=files,
+        code_maps=code_maps,
+        map_files=tuple(map_files),
+        signature=signature,
+    )
+
+
+def _read_maps(named: Sequence[Path], file: Path) -> tuple[CodeMap, ...]:
+    from service.site_knowledge import read_code_maps
+
+    try:
+        return read_code_maps(named)
+    except KnowledgeError as error:
+        raise ProfileRefused(f"code_maps: {error}", where=str(file)) from None
 
 
 def _callers(profile: ClientProfile) -> list[tuple[str, str | None]]:
@@ -172,10 +221,22 @@ def _callers(profile: ClientProfile) -> list[tuple[str, str | None]]:
     return [(i, t) for i in profile.trust.issuers for t in profile.trust.tenants or (None,)]
 
 
-def _signature(folder: Path) -> tuple[tuple[str, int, int], ...]:
+def _profiles_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ProfileRefused(
             f"{folder} is no folder.", remedy="Point DEKACARD_CLIENTS at the profiles."
         )
-    found = sorted(p for p in folder.iterdir() if p.suffix == ".yaml" and p.is_file())
-    return tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in found)
+    return sorted(p for p in folder.iterdir() if p.suffix == ".yaml" and p.is_file())
+
+
+def _states(files: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
+    """What changes when a file does; one that is gone is told when it is read."""
+    return tuple(_state(file) for file in files)
+
+
+def _state(file: Path) -> tuple[str, int, int]:
+    try:
+        told = file.stat()
+    except OSError:
+        return str(file), 0, 0
+    return str(file), told.st_mtime_ns, told.st_size

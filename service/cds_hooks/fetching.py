@@ -53,10 +53,11 @@ class Fetcher:
         self._client: httpx2.AsyncClient = open_client()
         self._circuits = Circuits()
         self.on_rest: Callable[[str], None] = lambda _client: None
+        self.own_templates: Callable[[str], Mapping[str, str] | None] = lambda _client: None
 
     def ask_for(self, templates: Mapping[str, str]) -> None:
         """Fetch by these templates from now on."""
-        self._templates = {SOURCES[key]: (key, text) for key, text in templates.items()}
+        self._templates = _by_source(templates)
 
     async def complete(
         self, call: HookCall, client: Client, supply: Supply, seconds: float
@@ -65,7 +66,9 @@ class Fetcher:
 
         What the client itself tried and failed to fetch is not asked for again, as CDS Hooks advises.
         """
-        queries = self._queries(call.patient_id, supply.unread)
+        own = self.own_templates(client.profile.id)
+        templates = self._templates if own is None else _by_source(own)
+        queries = _queries(call.patient_id, supply.unread, templates)
         server = client.profile.fhir
         if not queries or not server.fetch:
             return supply
@@ -107,12 +110,19 @@ class Fetcher:
         else:
             self._circuits.answered(client)
 
-    def _queries(self, patient_id: str, unread: Mapping[str, str]) -> dict[str, str]:
-        return {
-            source: _TOKEN.sub(quote(patient_id, safe=""), self._templates[source][1])
-            for source, reason in unread.items()
-            if source in self._templates and reason != REASONS[PrefetchState.FAILED]
-        }
+
+def _by_source(templates: Mapping[str, str]) -> dict[str, str]:
+    return {SOURCES[key]: text for key, text in templates.items()}
+
+
+def _queries(
+    patient_id: str, unread: Mapping[str, str], templates: Mapping[str, str]
+) -> dict[str, str]:
+    return {
+        source: _TOKEN.sub(quote(patient_id, safe=""), templates[source])
+        for source, reason in unread.items()
+        if source in templates and reason != REASONS[PrefetchState.FAILED]
+    }
 
 
 def _merged(supply: Supply, results: Mapping[str, FetchResult], subject: Subject) -> Supply:

@@ -43,7 +43,8 @@ def add_hooks(app: FastAPI, parts: Parts, *, prefix: str = "") -> None:
     async def discovery(request: Request) -> Response:
         """List the services, their hooks and their prefetch templates."""
         if parts.discovery_needs_token:
-            await parts.identify(request)
+            client = await parts.identify(request)
+            return Response(parts.discovery_for(client), media_type=JSON)
         return Response(parts.discovery, media_type=JSON)
 
     async def call(service_id: str, request: Request) -> Response:
@@ -120,6 +121,7 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
         history=history,
         user=call.user_id,
         servers=servers,
+        codes=parts.local_codes(tenant),
         # What is silenced must not silence another rule either
         quiet=parts.quiet(client.profile) | {one.rule for one in silences if one.rule},
     )
