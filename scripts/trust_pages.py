@@ -19,6 +19,7 @@ if str(ROOT) not in sys.path:
 
 from service.proof import unknown_tests  # noqa: E402 - the checkout itself, wherever the script is started
 
+PROVEN = ("inputs", "attacks", "faults", "data", "cryptography")
 TABLES = ROOT / "docs" / "trust"
 MADE = "Made by `python scripts/trust_pages.py` from `docs/trust`; do not edit.\n"
 CHAPTERS = {
@@ -44,6 +45,16 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def _proof(row: dict[str, Any]) -> str:
+    """What proves a row: tests or a reason, the command at full size, when a test was seen to fail."""
+    told = [links(row.get("tests", ())) or row["why"]]
+    if "command" in row:
+        told.append(f"full size: `{row['command']}`")
+    if "seen" in row:
+        told.append(f"at least one seen failing without its defence: {row['seen']}")
+    return "<br>".join(told)
+
+
 def threat_model() -> str:
     """The page of inputs, attacks and faults."""
     told = table("threats")
@@ -60,23 +71,26 @@ def threat_model() -> str:
     for part, (head, word) in heads.items():
         out += [f"## {head}\n", f"| {word} | what stands against it | proven by |", "|---|---|---|"]
         for row in told[part]:
-            proof = links(row.get("tests", ())) or row["why"]
-            size = f"<br>full size: `{row['command']}`" if "command" in row else ""
-            seen = (
-                f"<br>at least one seen failing without its defence: {row['seen']}"
-                if "seen" in row
-                else ""
-            )
-            out.append(f"| {_cell(row['what'])} | {_cell(row['defence'])} | {proof}{size}{seen} |")
+            out.append(f"| {_cell(row['what'])} | {_cell(row['defence'])} | {_proof(row)} |")
         out.append("")
     out += [
         "## Data, and how they are kept\n",
-        "| data | kept | shown | logged |",
+        "| data | kept | shown | logged | proven by |",
+        "|---|---|---|---|---|",
+    ]
+    out += [
+        f"| {r['what']} | {r['kept']} | {r['shown']} | {r['logged']} | {_proof(r)} |"
+        for r in told["data"]
+    ]
+    out += [
+        "",
+        "## Cryptography\n",
+        "| what | for | with | proven by |",
         "|---|---|---|---|",
     ]
-    out += [f"| {r['what']} | {r['kept']} | {r['shown']} | {r['logged']} |" for r in told["data"]]
-    out += ["", "## Cryptography\n", "| what | for | with |", "|---|---|---|"]
-    out += [f"| {r['what']} | {r['for']} | {r['with']} |" for r in told["cryptography"]]
+    out += [
+        f"| {r['what']} | {r['for']} | {r['with']} | {_proof(r)} |" for r in told["cryptography"]
+    ]
     out += ["", "## What costs much, and its bounds\n", "| what | bound |", "|---|---|"]
     out += [f"| {row['what']} | {row['bound']} |" for row in told["costly"]]
     return "\n".join(out) + "\n"
@@ -132,7 +146,7 @@ PAGES = {"threat-model": threat_model, "safety-case": safety_case, "asvs": asvs}
 def named_tests() -> Iterator[str]:
     """Every test that one of the tables names."""
     threats = table("threats")
-    for part in ("inputs", "attacks", "faults"):
+    for part in PROVEN:
         for row in threats[part]:
             yield from row.get("tests", ())
     for hazard in table("hazards")["hazards"].values():
@@ -145,8 +159,7 @@ def named_tests() -> Iterator[str]:
 def bare_rows() -> list[str]:
     """Rows with neither a test nor a reason, and reasons beside which a test stands."""
     threats, lines = table("threats"), table("asvs")
-    rows = [(row["what"], row.get("tests"), row.get("why")) for part in ("inputs", "attacks", "faults")
-            for row in threats[part]]  # fmt: skip
+    rows = [(row["what"], row.get("tests"), row.get("why")) for part in PROVEN for row in threats[part]]  # fmt: skip
     rows += [(name, line.get("proof"), line.get("why")) for name, line in lines["lines"].items()]
     bare = [what for what, tests, why in rows if bool(tests) == bool(why)]
     for name, hazard in table("hazards")["hazards"].items():

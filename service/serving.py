@@ -14,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from ctypes import c_byte
+from functools import partial
 from multiprocessing.process import BaseProcess
 from types import FrameType, MappingProxyType
 from typing import Final
@@ -27,9 +29,12 @@ from service.telemetry_log import configure_logs, teller
 _log = logging.getLogger("dekacard.serving")
 _LOOK_EVERY = 0.1  # seconds between looks at the workers
 _LOOK_FOR_SUPERVISOR = 0.5
-_FAST_DEATH = 2.0  # seconds: a worker that lived shorter than this could not start
+_FAST_DEATH = (
+    2.0  # seconds: a worker that lived shorter than this, and never answered, could not start
+)
 _MOST_FAST_DEATHS = 5
 DRAIN_SECONDS: Final = 5  # for calls in flight; streams end at once
+_tell_begun: list[Callable[[], None]] = []  # in a worker: how its supervisor learns that it answers
 
 
 def serve(settings: Settings) -> None:
@@ -170,7 +175,15 @@ def run_worker(settings: Settings, listening: socket.socket) -> None:
     )
 
     class Server(uvicorn.Server):
-        """Tells the application first that the end is near: open worklists would listen for as long as they may."""
+        """Tells the supervisor when it answers.
+
+        And the application first that the end is near: open worklists would listen for as long as they may.
+        """
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets=sockets)
+            if self.started:
+                tell_begun()
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             asyncio.get_running_loop().call_soon_threadsafe(app.state.watching.drain)
@@ -179,6 +192,12 @@ def run_worker(settings: Settings, listening: socket.socket) -> None:
     server = Server(config)
     app.state.parts.telemetry.calls_waiting = lambda: len(server.server_state.tasks)
     server.run(sockets=[listening])
+
+
+def tell_begun() -> None:
+    """Let the supervisor of this process know that it answers; nothing without one."""
+    for tell in _tell_begun:
+        tell()
 
 
 class Supervisor:
@@ -197,6 +216,7 @@ class Supervisor:
         self._on_restart = on_restart
         self._context = multiprocessing.get_context("fork")
         self._running: dict[str, tuple[BaseProcess, float]] = {}
+        self._begun: dict[str, c_byte] = {}
         self._stopping = False
         self._fast_deaths = 0
         self._gave_up = False
@@ -228,13 +248,16 @@ class Supervisor:
             )
 
     def _start(self, name: str) -> None:
+        # Without a lock, which a worker that is killed could take along
+        begun = self._begun[name] = self._context.RawValue(c_byte, 0)
         process = self._context.Process(
-            target=self._run, args=(self._work[name], os.getpid()), name=name
+            target=self._run, args=(self._work[name], os.getpid(), begun), name=name
         )
         process.start()
         self._running[name] = (process, time.monotonic())
 
-    def _run(self, work: Callable[[], None], supervisor: int) -> None:
+    def _run(self, work: Callable[[], None], supervisor: int, begun: c_byte) -> None:
+        _tell_begun[:] = [partial(setattr, begun, "value", 1)]
         threading.Thread(target=_end_with, args=(supervisor,), name="end-with", daemon=True).start()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -257,7 +280,9 @@ class Supervisor:
                 lived,
                 self.restarts,
             )
-            self._fast_deaths = self._fast_deaths + 1 if lived < _FAST_DEATH else 0
+            # A call that crashes the engine and is sent again must not be the end of the service
+            in_vain = lived < _FAST_DEATH and not self._begun[name].value
+            self._fast_deaths = self._fast_deaths + 1 if in_vain else 0
             if self._fast_deaths >= _MOST_FAST_DEATHS:
                 _log.critical("workers keep ending at once; giving up")
                 self._gave_up = self._stopping = True

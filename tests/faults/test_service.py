@@ -1,6 +1,7 @@
 """A real service whose memory ends, whose disk is full, whose clock jumps: calls are answered, nothing is lost.
 
-Full size: ``python -m tests.faults.exhaust --calls 100000`` holds a worker at its limit of memory for as long.
+Full size: ``python -m tests.faults.exhaust --calls 100000`` holds a worker at its limit of memory for as long, and
+``python -m tests.faults.engine_crash --crashes 100`` crashes one worker after the other.
 """
 
 import http.client
@@ -18,7 +19,7 @@ from service import audit
 from service.alerts import models
 from service.app import create_app
 from service.settings import Settings
-from tests.faults import exhaust
+from tests.faults import engine_crash, exhaust
 from tests.operations.conftest import VIEW, until
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -70,6 +71,15 @@ def test_a_native_crash_of_the_engine_costs_the_calls_in_flight_and_no_others(st
     until(lambda: [one.pid for one in service.workers()] not in ([], [worker.pid]), service.log)
     until(lambda: service.get("/readyz")[0] == 200, service.log)
     assert cards(service.post(VIEW, call_body)) == expected
+
+
+def test_crash_after_crash_costs_what_was_in_flight_and_each_is_counted(start, call_body):
+    service = start(DEKACARD_ENGINE="durable")
+    found = engine_crash.crash_again_and_again(service, call_body, 3)
+    assert found["counted"] == 3
+    assert found.get("lost", 0) <= 3 * engine_crash.CALLERS
+    assert {"503", "500"}.isdisjoint(found)
+    assert cards(service.post(VIEW, call_body))
 
 
 def test_nothing_outlives_a_supervisor_that_was_killed(start, call_body):

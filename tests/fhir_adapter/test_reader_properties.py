@@ -93,6 +93,27 @@ def test_one_broken_element_never_costs_the_other_records(reading, bundle, fixtu
         assert all(lab in read.facts.labs for lab in kept)
 
 
+ODD = (None, True, 5, "x", "", [], {}, ["x"], [None], [[{}]], {"x": {}}, [{"x": 1}, "x", 5])
+
+
+def test_no_element_of_another_shape_breaks_the_reader(reading, bundle, fixture_names):
+    """Every element that the published records have, each once in all these shapes."""
+    tried = set()
+    for name in fixture_names:
+        patient, *others = bundle(name)
+        for resource in others:
+            for path in _paths(resource):
+                shape = (resource["resourceType"], *(0 if isinstance(step, int) else step for step in path))  # fmt: skip
+                if shape in tried:
+                    continue
+                tried.add(shape)
+                for odd in ODD:
+                    read = reading([patient, _broken(resource, path, odd)], patient["id"])
+                    broken = [gap for gap in read.gaps if gap.code == "resource-not-readable"]
+                    assert not broken, (name, path, odd)
+    assert len(tried) > 100
+
+
 @SEARCHED
 @given(data=st.data())
 def test_the_order_of_resources_never_matters(reading, bundle, fixture_names, data):

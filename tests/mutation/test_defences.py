@@ -6,15 +6,18 @@ import yaml
 from tests.mutation import defences
 
 ROOT = defences.ROOT
+PROVEN = ("inputs", "attacks", "faults", "data", "cryptography")
 
 
 @pytest.fixture
 def rows():
     told = yaml.safe_load((ROOT / "docs/trust/threats.yaml").read_text(encoding="utf-8"))
-    return {row["what"]: row for part in ("inputs", "attacks", "faults") for row in told[part]}
+    return {row["what"]: row for part in PROVEN for row in told[part]}
 
 
-@pytest.mark.parametrize("removal", defences.removals(), ids=lambda one: one["row"])
+@pytest.mark.parametrize(
+    "removal", defences.removals(), ids=lambda one: f"{one['row']}: {one['old']}"
+)
 def test_each_removal_fits_its_source_and_its_row(removal, rows):
     source = (ROOT / removal["file"]).read_text(encoding="utf-8")
     compile(
@@ -41,6 +44,11 @@ def small(tmp_path):
         "from door import opens\n\ndef test_strangers():\n    assert not opens(2)\n\ndef test_own():\n    assert opens(1)\n"
     )
     return tmp_path
+
+
+def test_tests_that_are_taken_along_by_a_crash_have_noticed(small):
+    removal = {"row": "r", "file": "door.py", "old": "return key == 1", "new": "import os; os.abort()", "test": "test_door.py"}  # fmt: skip
+    assert defences.is_noticed(small, removal)
 
 
 @pytest.mark.parametrize(("test", "noticed"), [("test_strangers", True), ("test_own", False), ("test_none", False)])  # fmt: skip

@@ -32,7 +32,8 @@ def test_the_tables_hold_every_row_that_was_asked_for(script):
 
 def test_a_missing_test_and_a_bare_row_are_named(script, monkeypatch, capsys):
     made = {
-        "threats": {"inputs": [{"what": "bare", "defence": "d"}], "attacks": [], "faults": []},
+        "threats": {"inputs": [{"what": "bare", "defence": "d"}], "attacks": [], "faults": [],
+                    "data": [{"what": "unproven"}], "cryptography": []},
         "hazards": {"hazards": {"h": {"controls": [{"what": "c", "tests": ["tests/no.py::test_no"]}]}}},
         "asvs": {"lines": {"V1.1.1": {"proof": "gone", "why": "both"}}, "proofs": {}},
     }  # fmt: skip
@@ -40,7 +41,7 @@ def test_a_missing_test_and_a_bare_row_are_named(script, monkeypatch, capsys):
     monkeypatch.setitem(script["main"].__globals__, "PAGES", {})
     assert script["main"](["--check"]) == 1
     told = capsys.readouterr().err
-    for one in ("tests/no.py::test_no", "bare", "V1.1.1", "gone"):
+    for one in ("tests/no.py::test_no", "bare", "unproven", "V1.1.1", "gone"):
         assert one in told
 
 
