@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from rules.knowledge import PLACEHOLDER
 if TYPE_CHECKING:
     from rules.rulebook import Rulebook
 
+_ENDS = (". ", "? ", "! ")
 _FACT_PART = re.compile(r"\{([a-z_]+)(?::([^{}|]*)(?:\|([^{}]*))?)?\}")
 
 
@@ -59,21 +60,29 @@ class Wording:
         Raises:
             KnowledgeError: a placeholder names nothing the rule has bound.
         """
-        words: list[str] = []
-        for literal, alias, field in _parts(template):
-            words.append(literal)
-            if not alias:
-                continue
-            bound = bindings.get(alias)
-            if bound is None:
-                raise KnowledgeError(f"{{{alias}}} names nothing that the rule binds.")
-            words.append(self.field(bound, field) if field else self.subject(bound))
-        return "".join(words)
+        return "".join(one for pair in self._pieces(template, bindings) for one in pair)
 
     def sentence(self, template: str, bindings: Mapping[str, Fact | Finding]) -> str:
-        """As `fill`, with a capital letter at its head, since names of substances are written small."""
-        words = self.fill(template, bindings)
+        """As `fill`, with a capital letter at the head of each sentence, since names of substances are written small."""
+        words = ""
+        for literal, value in self._pieces(template, bindings):
+            words += literal
+            begins = not words or words.endswith(_ENDS)
+            words += value[:1].upper() + value[1:] if begins else value
         return words[:1].upper() + words[1:]
+
+    def _pieces(
+        self, template: str, bindings: Mapping[str, Fact | Finding]
+    ) -> Iterator[tuple[str, str]]:
+        """A template as its own words and the value that follows each."""
+        for literal, alias, field in _parts(template):
+            bound = bindings.get(alias)
+            if alias and bound is None:
+                raise KnowledgeError(f"{{{alias}}} names nothing that the rule binds.")
+            if bound is None:
+                yield literal, ""
+            else:
+                yield literal, self.field(bound, field) if field else self.subject(bound)
 
     def say_finding(self, finding: Finding) -> str:
         """The sentence of a finding, with its values."""
