@@ -6,9 +6,7 @@ from pathlib import Path
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 # Links inside a sentence are exempt (WCAG 2.2, 2.5.8); all others are not
-TARGETS = (
-    "button, select, input:not([type=hidden]), summary, .btn, .tabs a, .views a, nav a, .switch a"
-)
+TARGETS = "button, select, input:not([type=hidden]), summary, .btn, .tabs a, .views a, nav a, .switch a, .exports a, .links a"
 LOOKS = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
@@ -17,23 +15,25 @@ LOOKS = {
 }
 
 
-def look_over(page):
-    """Open all that is folded, then hold the page to the above."""
-    forced = page.evaluate("matchMedia('(forced-colors: active)').matches")
-    # The wider borders of forced colours let an open "Keep this view" lie over its neighbour, as a menu does
-    for details in page.locator("details:not(.keep)" if forced else "details").all():
-        details.evaluate("one => { one.name = ''; one.open = true; }")
+def look_over(page, *, unfold=True, rules=None):
+    """Open all that is folded, unless the page is to be seen as it is, then hold it to the above.
+
+    ``rules`` are settings of axe for single rules.
+    """
+    if unfold:
+        _unfold(page)
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate(
-        "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})"
+        "([tags, rules]) => axe.run(document, {runOnly: {type: 'tag', values: tags}, rules})"
         ".then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html + ' ' + (n.any[0] || {}).message).slice(0, 3)]))",
-        TAGS,
+        [TAGS, rules or {}],
     )
     assert not found, json.dumps(found, indent=1)
     page.set_viewport_size({"width": 320, "height": 640})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     small = page.evaluate(
-        """targets => [...document.querySelectorAll(targets)].filter((one) => one.getClientRects().length)
+        """targets => [...document.querySelectorAll(targets)]
+        .filter((one) => one.getClientRects().length && getComputedStyle(one).visibility !== "hidden")
         .map((one) => [one.outerHTML.slice(0, 90), one.getBoundingClientRect()])
         .filter(([, box]) => box.width && (box.height < 24 || box.width < 24)).map(([html]) => html)""",
         TARGETS,
@@ -46,3 +46,16 @@ def look_over(page):
         .filter(([, box]) => box.width && (box.left < -1 || box.right > 321)).map(([html]) => html)"""
     )
     assert not cut, "controls stand outside a screen of 320 px"
+    broken = page.evaluate(
+        """() => [...document.querySelectorAll("#main td, #main th")].filter((one) => one.getClientRects().length)
+        .map((one) => [one.innerText.trim(), one.clientWidth, one.closest(".wide, .plot-frame, .visually-hidden, .gathered")])
+        .filter(([words, width, away]) => !away && words.length > 3 && width < 40).map(([words]) => words)"""
+    )
+    assert not broken, "words stand letter under letter at 320 px"
+
+
+def _unfold(page):
+    forced = page.evaluate("matchMedia('(forced-colors: active)').matches")
+    # The wider borders of forced colours let an open "Keep this view" lie over its neighbour, as a menu does
+    for details in page.locator("details:not(.keep)" if forced else "details").all():
+        details.evaluate("one => { one.name = ''; one.open = true; }")

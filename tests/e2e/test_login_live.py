@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 from sqlalchemy import delete
 
 from service.alerts import identity_tables
+from tests.e2e.conftest import holds
 
 MARK = "window.still = true"
 STILL = "window.still === true"
@@ -56,7 +57,7 @@ def test_the_stream_begins_anew_with_the_list_that_it_tells_of(served, people):
     page.wait_for_url("**by=patient*")
     page.locator("#fresh").wait_for(state="attached")
     assert not page.locator("#fresh a").is_visible()
-    page.wait_for_function("document.getElementById('fresh')._htmx?.sse")
+    holds(page, "document.getElementById('fresh')._htmx?.sse")
     newest = max(served.alerts(), key=lambda one: one.id).id
     assert parse_qs(urlsplit(streams[-1]).query)["since"] == [str(newest)]
     served.call_hook("stream-02")
@@ -110,14 +111,14 @@ def test_a_session_that_ended_takes_the_whole_page_away(served, people):
     page = people()
     table = identity_tables.session
     listening = "document.getElementById('fresh')._htmx?.sse"
-    page.wait_for_function(listening)
+    holds(page, listening)
     served.record.database.write(lambda connection: connection.execute(delete(table)))
     page.get_by_role("link", name="By patient").click()
     page.wait_for_url("**/login")
     assert page.locator("tr[data-alert]").count() == 0
     page.get_by_role("button", name="Go in as the demo pharmacist").click()
     page.wait_for_url("**/work")
-    page.wait_for_function(listening)
+    holds(page, listening)
     row = page.locator("tr", has=page.get_by_role("button", name="Acknowledge")).first
     number = int(row.get_attribute("data-alert"))
     served.record.database.write(lambda connection: connection.execute(delete(table)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.batch.run import Run
-from tests.e2e.accessibility import AXE, TAGS
+from tests.e2e.accessibility import LOOKS, look_over
 from tests.service.batch.people import bundle, lab, patient, population, write_bundles
 from tests.service.batch.test_review import options
 
@@ -24,25 +24,15 @@ def page_of_a_run(tmp_path_factory):
     return place / "out" / "summary.html"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_accessible_fits_a_telephone_and_asks_nobody(browser, page_of_a_run, scheme):
-    context = browser.new_context(color_scheme=scheme, offline=True)
+@pytest.mark.parametrize("look", LOOKS)
+def test_it_is_accessible_fits_a_telephone_and_asks_nobody(browser, page_of_a_run, look):
+    context = browser.new_context(offline=True, **LOOKS[look])
     page = context.new_page()
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(page_of_a_run.as_uri())
     assert asked == [page_of_a_run.as_uri()]
-    for details in page.locator("details").all():
-        details.evaluate("one => { one.open = true; }")
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate(
-        "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})"
-        ".then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html).slice(0, 3)]))",
-        TAGS,
-    )
-    assert not found, json.dumps(found, indent=1)
-    page.set_viewport_size({"width": 320, "height": 640})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    look_over(page)
     assert page.title().startswith("Population review of 22 November 2026")
     assert page.locator("img").count() == 0
 

@@ -1,12 +1,10 @@
 """Triage in depth in a real browser: several at once with a way back, keys for all of it, paper, files, hostile records."""
 
-import json
-
 import pytest
 
 from service.alerts.lifecycle import Request
-from tests.e2e.accessibility import AXE, TAGS
-from tests.e2e.conftest import NOON, T
+from tests.e2e.accessibility import look_over
+from tests.e2e.conftest import NOON, T, holds
 
 
 def untouched(served, count):
@@ -69,7 +67,7 @@ def test_a_key_on_the_list_leads_to_its_form(served, people, key, field):
     page.keyboard.press("j")
     page.keyboard.press(key)
     page.wait_for_url("**/a/*")
-    page.wait_for_function(f"document.activeElement.name === '{field}'")
+    holds(page, f"document.activeElement.name === '{field}'")
 
 
 @pytest.mark.parametrize(
@@ -198,22 +196,7 @@ def test_further_pages_are_accessible_and_fit_a_telephone(served, people, scheme
     if name == "replayed":
         page.get_by_role("button", name="Replay the stored facts").click()
         page.get_by_text("With the rules of that day").first.wait_for(timeout=60_000)
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate(
-        "([tags, rules]) => axe.run(document, {runOnly: {type: 'tag', values: tags}, rules})"
-        ".then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html + ' ' + (n.any[0] || {}).message).slice(0, 3)]))",
-        [TAGS, rules],
-    )
-    assert not found, json.dumps(found, indent=1)
-    page.set_viewport_size({"width": 320, "height": 640})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    small = page.evaluate(
-        """() => [...document.querySelectorAll("button, select, input:not([type=hidden]), summary, .btn, nav a, .exports a, .links a")]
-        .filter((one) => one.getClientRects().length && getComputedStyle(one).visibility !== "hidden")
-        .map((one) => [one.outerHTML.slice(0, 90), one.getBoundingClientRect()])
-        .filter(([, box]) => box.width && (box.height < 24 || box.width < 24)).map(([html]) => html)"""
-    )
-    assert not small
+    look_over(page, unfold=False, rules=rules)
 
 
 def test_focus_is_never_hidden_under_the_bar_and_goes_as_the_eye_does(served, people):
