@@ -87,12 +87,10 @@ def _kept_in(folder: Path) -> dict[str, Any]:
 def _fill(application: FastAPI) -> None:
     """Give the worklist something to show: a year of invented patients, really reviewed."""
     from service.dashboard.demo_screens import furnish
-    from service.dashboard.demo_year import fill_year, settle_year, wait_for_store
+    from service.dashboard.demo_year import live_year
 
     record, engine = application.state.recorder, application.state.engine
-    visits = fill_year(record, engine, TOLD_ON)
-    wait_for_store(record, visits)
-    settle_year(record, engine, TOLD_ON)
+    live_year(record, engine, TOLD_ON)
     furnish(application, TOLD_ON)
 
 

@@ -43,11 +43,17 @@ _ON_TRIAL: Final[dict[str, Mode]] = {
 _ANSWERED: Final = 0.45  # of the cards; most are closed without a word
 _ACCEPTED: Final = 0.6
 _RUN_PATIENTS: Final = 60
+_UNITS: Final = ("3 West", "4 East", "Cardiology", "", "", "")
 
 
 def trial_of(at: datetime, today: datetime) -> dict[str, Mode]:
     """Rules that were not live yet on that day."""
     return dict(_ON_TRIAL) if today - at > _TRIAL_ENDED else {}
+
+
+def unit_of_demo(patient: str) -> str:
+    """The invented care unit of an invented patient; some are at home."""
+    return _UNITS[int(patient[1:]) % len(_UNITS)]
 
 
 def cards_of(record: Record, call: Call, done: Review) -> list[IssuedCard]:
@@ -134,6 +140,7 @@ def _silence(record: Record, today: datetime) -> None:
 
     wish(30, "rule-under-review", 4, rule="vka-k-stable-consistent", note="Wording is being revised.")  # fmt: skip
     wish(14, "local-protocol", 40, rule="vitd-deficiency-treat")
+    wish(14, "local-protocol", 1, rule="vitd-empiric-supplement", unit="Cardiology", group="older")
     if warned is not None:
         wish(21, "managed-elsewhere", 2, rule=warned.rule, patient=warned.patient)
     if grave is not None:

@@ -9,21 +9,24 @@ from __future__ import annotations
 import random
 import time
 import uuid
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from importlib.resources import files
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from rules.errors import RequestError, Unavailable
+from rules.errors import Unavailable
 from service.alerts import models
 from service.alerts.access import accounts, new_account
 from service.alerts.lifecycle import Request
+from service.alerts.past_answers import instant
 from service.alerts.values import Call
 from service.alerts.worklist import Filter
-from service.dashboard.demo_screens import answer_cards, cards_of, trial_of
+from service.dashboard.demo_screens import answer_cards, cards_of, trial_of, unit_of_demo
 from service.dashboard.gate import DEMO_TENANT
 from service.dashboard.reasons import reasons_for
 from service.review import Case, review
@@ -36,9 +39,22 @@ Visit = tuple[datetime, str, list[dict[str, Any]]]
 _SEED: Final = 20_261_122
 _YEAR: Final = 365
 _COLLEAGUES: Final = ("m-adeyemi", "j-lindqvist", "s-rahman")
-_DECIDED: Final = (("resolve", 55), ("override", 17), ("data-problem", 10), ("acknowledge", 18))
+_DECIDED: Final[tuple[tuple[str, int], ...]] = (
+    ("resolve", 55),
+    ("override", 17),
+    ("data-problem", 10),
+    ("acknowledge", 18),
+)
 _LATELY: Final = 0.35  # of the patients came in within the last days, so that something waits
-_SETTLED_DAYS: Final = 12  # older alerts were nearly all decided
+_SETTLED_DAYS: Final = 12  # what is older was mostly decided
+_LOOKS: Final[tuple[int, ...]] = (
+    *range(0, 14, 2),
+    *range(14, 400, 14),
+)  # days ago on which colleagues worked the list off
+_CRITICAL_DAYS: Final = 2.0  # within which a critical alert is closed
+_CLAIMED: Final = 0.5  # of the critical ones that are younger
+_SOON: Final = 0.07  # of the others at a look within the last days
+_IN_TIME: Final = 0.7  # of those that are older
 
 
 class Year:
@@ -69,6 +85,8 @@ class Year:
             "birthDate": f"{self._today.year - chance.randint(*kind['age'])}-{chance.randint(1, 12):02d}-{chance.randint(1, 28):02d}",
         }  # fmt: skip
         visited = set(chance.sample(range(_YEAR), chance.randint(2, 5)))
+        if "first_visit" in kind:
+            visited = {chance.randint(*kind["first_visit"])}
         if chance.random() < _LATELY:
             visited.add(chance.randint(0, _SETTLED_DAYS - 1))
         for days in sorted(visited, reverse=True):
@@ -139,43 +157,66 @@ class Year:
             day += timedelta(days=max(3, round(chance.gauss(course["every"], course["every"] / 4))))
 
 
-def fill_year(record: Record, engine: Engine, today: datetime, *, profile: str = "nam-2011") -> int:
-    """Review and record a year of visits, decide most of what came up; how many visits there were."""
+def live_year(record: Record, engine: Engine, today: datetime, *, profile: str = "nam-2011") -> int:
+    """Review and record a year of visits, some days at a time, and decide meanwhile what came up; how many visits.
+
+    Decisions stand between the visits, as in life: what was closed comes back when a later result says so.
+    """
+    _employ(record, today)
     visits = Year(today).visits()
-    may_speak = tuple(sorted(engine.rulebook.cards))
-    for at, patient, resources in visits:
-        done = review(
-            Case(resources=resources, patient_id=patient, profile=profile),
-            at,
-            engine,
-            validation="off",
+    for days, together in groupby(visits, lambda visit: _next_look(today - visit[0])):
+        last = [_record(record, engine, visit, today, profile) for visit in together][-1]
+        wait_for_visit(record, last)
+        _decide_what_waits(
+            record, engine, today - timedelta(days=days), lately=days < _SETTLED_DAYS
         )
-        number = uuid.uuid5(uuid.NAMESPACE_URL, f"demo {patient} {at.isoformat()}")
-        call = Call(
-            id=number.hex, tenant=DEMO_TENANT, patient=patient, received=at, hook="patient-view",
-            service="vitamin-dk-patient-view", hook_instance=str(number), user="Practitioner/demo", elapsed_ms=2.0,
-            modes=trial_of(at, today),
-        )  # fmt: skip
-        cards = cards_of(record, call, done)
-        record.record(call, done, cards, gap_cards=done.gap_cards, may_speak=may_speak)
-        answer_cards(record, call, done, cards)
     return len(visits)
 
 
-def settle_year(record: Record, engine: Engine, today: datetime) -> int:
-    """Let invented colleagues decide what is old enough to have been decided; how many decisions were made."""
-    _employ(record, today)
-    chance = random.Random(_SEED + 1)  # noqa: S311
-    store, made, after = record.store(), 0, ""
+def _next_look(ago: timedelta) -> int:
+    """How many days ago colleagues looked for the first time after a visit."""
+    return _LOOKS[bisect_right(_LOOKS, max(0, ago.days)) - 1]
+
+
+def _record(record: Record, engine: Engine, visit: Visit, today: datetime, profile: str) -> str:
+    """Review one visit and hand it to the record; the number of its evaluation."""
+    at, patient, resources = visit
+    case = Case(resources=resources, patient_id=patient, profile=profile)
+    done = review(case, at, engine, validation="off")
+    number = uuid.uuid5(uuid.NAMESPACE_URL, f"demo {patient} {at.isoformat()}")
+    call = Call(
+        id=number.hex, tenant=DEMO_TENANT, patient=patient, received=at, hook="patient-view",
+        service="vitamin-dk-patient-view", hook_instance=str(number), user="Practitioner/demo", elapsed_ms=2.0,
+        modes=trial_of(at, today), unit=unit_of_demo(patient),
+    )  # fmt: skip
+    cards = cards_of(record, call, done)
+    may_speak = tuple(sorted(engine.rulebook.cards))
+    record.record(call, done, cards, gap_cards=done.gap_cards, may_speak=may_speak)
+    answer_cards(record, call, done, cards)
+    return call.id
+
+
+def _decide_what_waits(record: Record, engine: Engine, now: datetime, *, lately: bool) -> None:
+    """Let invented colleagues decide: what is critical within days, most of the rest within weeks."""
+    store, after = record.store(), ""
+    chance = random.Random(f"{_SEED} {now.isoformat()}")  # noqa: S311 - the same year each time, nothing secret
+    waiting: list[Any] = []
     while True:
-        page = store.page(Filter(tenant=DEMO_TENANT, view="all-open", after=after, size=200), today)
-        for row in sorted(page.rows, key=lambda one: one.id):
-            old = (today.timestamp() - row.last_seen / 1e6) / 86_400
-            if (old > _SETTLED_DAYS and chance.random() < 0.93) or chance.random() < 0.3:  # noqa: PLR2004
-                made += _decide(store, engine, row, chance, _later(row.last_seen, chance), today)
-        if not page.after:
-            return made
+        page = store.page(Filter(tenant=DEMO_TENANT, view="all-open", after=after, size=200), now)
+        waiting += page.rows
         after = page.after
+        if not after:
+            break
+    for row in sorted(waiting, key=lambda one: one.id):
+        # A new sighting of an old alert is news: colleagues look at it again within the same time
+        waited = (now.timestamp() - row.last_seen / 1e6) / 86_400
+        if row.indicator == "critical":
+            if waited > _CRITICAL_DAYS:
+                _decide(store, engine, row, chance, min(now, _later(row.last_seen, chance, 2_800)))
+            elif chance.random() < _CLAIMED:
+                _claim(store, row, chance, min(now, _later(row.last_seen, chance, 300)))
+        elif chance.random() < (_SOON if lately and waited < _SETTLED_DAYS else _IN_TIME):
+            _decide(store, engine, row, chance, min(now, _later(row.last_seen, chance, 2_000)))
 
 
 def _employ(record: Record, today: datetime) -> None:
@@ -189,55 +230,47 @@ def _employ(record: Record, today: datetime) -> None:
             )  # fmt: skip
 
 
-def _decide(
-    store: Any, engine: Engine, row: Any, chance: random.Random, at: datetime, today: datetime
-) -> int:
-    actor = f"user/{chance.choice(_COLLEAGUES)}"
-    action: Any = chance.choices(
-        [name for name, _ in _DECIDED], [weight for _, weight in _DECIDED]
-    )[0]
+def _claim(store: Any, row: Any, chance: random.Random, at: datetime) -> Any:
+    """Somebody takes it, if nobody has; the alert as it stands then."""
+    if row.assignee:
+        return row
+    taken = Request(action="claim", actor=f"user/{chance.choice(_COLLEAGUES)}", at=at)
+    return store.change(DEMO_TENANT, row.id, row.version, taken)
+
+
+def _decide(store: Any, engine: Engine, row: Any, chance: random.Random, at: datetime) -> None:
+    """Whoever is on it decides; critical alerts, and those that were acknowledged before, are closed."""
+    row = _claim(store, row, chance, at)
+    closing = row.indicator == "critical" or row.state == "acknowledged"
+    decided = [one for one in _DECIDED if not closing or one[0] != "acknowledge"]
+    action: Any = chance.choices([name for name, _ in decided], [weight for _, weight in decided])[0]  # fmt: skip
     coded = reasons_for(engine.rulebook, row.rule).get(action, [])
     reason = chance.choice(coded).code if coded else ""
-    try:
-        row = store.change(
-            DEMO_TENANT,
-            row.id,
-            row.version,
-            Request(action="claim", actor=actor, at=min(today, at)),
-        )
-        later = min(today, at + timedelta(minutes=chance.randint(2, 90)))
-        store.change(
-            DEMO_TENANT,
-            row.id,
-            row.version,
-            Request(action=action, actor=actor, at=later, reason=reason),
-        )
-    except RequestError:
-        return 0
-    return 2
+    later = at + timedelta(minutes=chance.randint(2, 90))
+    given = Request(action=action, actor=row.assignee, at=later, reason=reason)
+    store.change(DEMO_TENANT, row.id, row.version, given)
 
 
-def wait_for_store(record: Record, visits: int, seconds: float = 120) -> None:
-    """Wait until the record's own thread has moved that many visits into the store.
+def wait_for_visit(record: Record, number: str, seconds: float = 120) -> None:
+    """Wait until the record's own thread has moved a visit, and with it all before it, into the store.
 
     Raises:
         Unavailable: it has not done so in time.
     """
     until = time.monotonic() + seconds
     table = models.evaluation
-    count = select(func.count()).select_from(table).where(table.c.tenant == DEMO_TENANT)
+    there = select(table.c.id).where(table.c.tenant == DEMO_TENANT, table.c.id == number)
     while time.monotonic() < until:
         with record.database.reading() as connection:
-            if (connection.scalar(count) or 0) >= visits:
+            if connection.scalar(there) is not None:
                 return
-        time.sleep(0.05)
+        time.sleep(0.02)
     raise Unavailable("the record does not take the demo year in.")
 
 
-def _later(microseconds: int, chance: random.Random) -> datetime:
-    return datetime.fromtimestamp(microseconds / 1e6, UTC) + timedelta(
-        minutes=chance.randint(5, 2_000)
-    )
+def _later(microseconds: int, chance: random.Random, most: int) -> datetime:
+    """Up to ``most`` minutes after an instant of the store."""
+    return instant(microseconds) + timedelta(minutes=chance.randint(5, most))
 
 
 def _day(at: datetime) -> str:

@@ -24,7 +24,7 @@ from service.alerts.batch_jobs import jobs
 from service.alerts.worklist import Filter
 from service.app import create_app
 from service.dashboard.demo_screens import furnish
-from service.dashboard.demo_year import fill_year, settle_year, wait_for_store
+from service.dashboard.demo_year import live_year
 from service.identity import open_session
 from service.settings import Settings
 
@@ -93,9 +93,7 @@ def served(tmp_path_factory):
         runs_dir=place / "runs",
     )
     app = create_app(settings, clock=lambda: NOON)
-    visits = fill_year(app.state.recorder, app.state.engine, NOON)
-    wait_for_store(app.state.recorder, visits)
-    settle_year(app.state.recorder, app.state.engine, NOON)
+    live_year(app.state.recorder, app.state.engine, NOON)
     furnish(app, NOON)
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
@@ -163,6 +161,20 @@ def people(served, browser):
         complaints = told["page"].evaluate("window.complaints") if told["script"] else []
         told["context"].close()
         assert (complaints, told["problems"], told["elsewhere"]) == ([], [], [])
+
+
+def holds(page, expression, seconds=15):
+    """Wait until an expression holds on the page.
+
+    Not by ``wait_for_function``: what it finds false at first it evaluates again inside the page, where the policy
+    of the page forbids that, so that a slow machine gets a complaint instead of an answer.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if page.evaluate(f"Boolean({expression})"):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never held: {expression}")
 
 
 def become(served, page, role, name=""):
