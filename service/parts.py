@@ -97,7 +97,7 @@ class Parts:
     def _learn(self, engine: Engine) -> None:
         """Take over everything that depends on the packs; between two reviews, never inside one."""
         vocabulary = engine.rulebook.vocabulary
-        discovery = discovery_document(vocabulary, SERVICES)
+        discovery = discovery_document(vocabulary, SERVICES, encounter=self.settings.ask_encounter)
         cards = CardWriter(engine.rulebook, max_cards=self.settings.max_cards)
         if self._codes is not None and self.registry is not None:
             self._codes.learn(engine.rulebook, self.registry.code_maps)

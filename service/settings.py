@@ -150,6 +150,14 @@ class Settings(BaseSettings):
         default=7,
         description="Longest time for which critical alerts may be silenced, in days; a second person approves.",
     )
+    silence_approval: Literal["critical", "wide", "always"] = Field(
+        default="critical",
+        description="Which silences a second person approves: those of critical alerts, also all that are not for a single patient, or every one.",
+    )
+    ask_encounter: bool = Field(
+        default=False,
+        description="Whether discovery asks for the encounter of a call, so that silences can be confined to care units.",
+    )
     shift_starts: Annotated[tuple[ClockTime, ...], NoDecode] = Field(
         default=("07:00", "15:00", "23:00"),
         description="When shifts begin, comma-separated, in the zone of DEKACARD_ZONE.",

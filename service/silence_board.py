@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,13 +29,22 @@ Subject = tuple[str, str]
 
 
 class Silence(msgspec.Struct, frozen=True, kw_only=True):
-    """A silence in force; ``rule`` or ``patient`` (the record's key) may be "" for every one, never both."""
+    """A silence in force; ``rule`` or ``patient`` (the record's key) may be "" for every one, never both.
+
+    ``unit`` and ``group`` confine it to patients who are surely there and surely belong to it.
+    """
 
     id: int
     rule: str = ""
     patient: str = ""
     covers_critical: bool = False
     until: int = 0
+    unit: str = ""
+    group: str = ""
+
+    def reaches(self, unit: str, groups: Collection[str]) -> bool:
+        """Whether a patient on this unit, of these groups, is meant."""
+        return self.unit in {"", unit} and (not self.group or self.group in groups)
 
     def holds_back(self, one: Recommendation) -> bool:
         """Whether this recommendation is not shown; critical ones only where two people wanted that."""
@@ -43,10 +52,9 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
             return False
         return self.covers_critical or one.indicator != "critical"
 
-    @property
-    def words(self) -> str:
-        """The reason as the answer to a hook states it."""
-        return f"silenced until {instant(self.until).date().isoformat()}"
+    def words(self, zone: tzinfo) -> str:
+        """The reason as the answer to a hook states it; days are those of the client."""
+        return f"silenced until {instant(self.until).astimezone(zone).date().isoformat()}"
 
 
 def held_back(

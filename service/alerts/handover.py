@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, Select, func, select
 
 from rules.errors import DekacardError
 from service import audit
@@ -45,7 +45,9 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
-    """One shift: counts of everything, rows of what the next one must know.
+    """One shift: counts of alerts, rows of what the next one must know.
+
+    ``actions`` counts alerts by what was done with them, ``closed`` those that people closed, each once.
 
     ``done`` are (event, alert) pairs; ``unclaimed``, ``due`` and ``left`` (the worklist's opening view) tell
     how it stands at ``now``.
@@ -53,6 +55,7 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
 
     opened: dict[str, int]
     actions: dict[str, int]
+    closed: int
     done: list[Row[Any]]
     snoozed: list[Row[Any]]
     escalated: list[Row[Any]]
@@ -68,6 +71,7 @@ def handover(database: Database, tenant: str, shift: Shift, now: int, until: int
         return Handover(
             opened=_opened(connection, tenant, shift),
             actions=_actions(connection, tenant, shift),
+            closed=_closed(connection, tenant, shift),
             done=_events(connection, tenant, shift, DONE),
             snoozed=_newest_each(_events(connection, tenant, shift, ("snooze",))),
             escalated=_events(connection, tenant, shift, ("escalated", "recurred")),
@@ -136,16 +140,26 @@ def _opened(connection: Connection, tenant: str, shift: Shift) -> dict[str, int]
 
 
 def _actions(connection: Connection, tenant: str, shift: Shift) -> dict[str, int]:
+    table = models.event
+    counted = func.count(table.c.alert.distinct())
+    query = _in_shift(select(table.c.action, counted), tenant, shift).group_by(table.c.action)
+    return {str(action): int(count) for action, count in connection.execute(query)}
+
+
+def _closed(connection: Connection, tenant: str, shift: Shift) -> int:
+    table = models.event
+    query = _in_shift(select(func.count(table.c.alert.distinct())), tenant, shift)
+    return int(connection.scalar(query.where(table.c.action.in_(DONE))) or 0)
+
+
+def _in_shift(query: Select[Any], tenant: str, shift: Shift) -> Select[Any]:
+    """What was done within a shift with alerts that people see."""
     table, alert = models.event, models.alert
-    rows = connection.execute(
-        select(table.c.action, func.count())
-        .join(alert, (alert.c.tenant == table.c.tenant) & (alert.c.id == table.c.alert))
-        .where(
-            table.c.tenant == tenant, table.c.at >= shift.start, table.c.at < shift.end, alert.c.mode.in_(_SHOWN),
-        )
-        .group_by(table.c.action)
+    return query.join(
+        alert, (alert.c.tenant == table.c.tenant) & (alert.c.id == table.c.alert)
+    ).where(
+        table.c.tenant == tenant, table.c.at >= shift.start, table.c.at < shift.end, alert.c.mode.in_(_SHOWN),
     )  # fmt: skip
-    return {str(action): int(count) for action, count in rows}
 
 
 def _events(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, select
 
+from rules.facts import FactSet
 from service.alerts import models, statements
 from service.alerts.clinicians import apply_feedback, keep_cards
 from service.alerts.folding import unfold
@@ -21,7 +22,7 @@ from service.alerts.sightings import (
     not_evaluated,
     recommended,
 )
-from service.alerts.silences import count_held_back
+from service.alerts.silences import count_held_back, marks_of
 from service.alerts.tally import Tally
 from service.alerts.values import (
     AuditEntry,
@@ -36,6 +37,7 @@ from service.alerts.values import (
 from service.alerts.watch import Watch
 from service.audit import Chain
 from service.evidence_vault import Evidence, bound, keep, seal_text
+from service.patient_groups import groups_of
 
 _UNDECIDED = "order-select"  # an order that is only being composed never makes an alert
 
@@ -81,7 +83,7 @@ class Intake:
             return
         facts = msgspec.json.decode(line.facts)
         answer = unfold(line.answer, facts)
-        patient = self._patient(call)
+        patient = self._patient(call, groups_of(msgspec.json.decode(line.facts, type=FactSet)))
         as_of = datetime.fromisoformat(answer["provenance"]["as_of"])
         stored = Evidence(
             facts=line.facts,
@@ -194,10 +196,13 @@ class Intake:
         there = select(table.c.seq).where(table.c.tenant == tenant, table.c.line == line)
         return self._connection.scalar(there) is not None
 
-    def _patient(self, call: Call) -> str:
+    def _patient(self, call: Call, groups: Iterable[str] = ()) -> str:
         key = self._keyring.patient_key(call.tenant, call.patient)
         now = micros(call.received)
-        here = {"key_tenant": call.tenant, "key_patient": key, "now": now}
+        marks = marks_of(groups)
+        here = {
+            "key_tenant": call.tenant, "key_patient": key, "now": now, "now_unit": call.unit, "now_groups": marks,
+        }  # fmt: skip
         changed = self._connection.execute(statements.patient_seen, here)
         if changed.rowcount == 0:
             sealed_with, reference = seal_text(
@@ -206,7 +211,7 @@ class Intake:
             self._connection.execute(
                 models.patient.insert().values(
                     tenant=call.tenant, patient=key, sealed_with=sealed_with, reference=reference, first_seen=now,
-                    last_seen=now,
+                    last_seen=now, unit=call.unit, groups=marks,
                 )
             )  # fmt: skip
         return key

@@ -76,6 +76,7 @@ patient = _table(
     *_texts("sealed_with"),
     Column("reference", LargeBinary, nullable=False),
     *_instants("first_seen", "last_seen"),
+    *_texts("unit", "groups"),  # as the newest review found them
     PrimaryKeyConstraint("tenant", "patient"),
 )
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from rules.assessment import HistoryEntry
 
 NEWEST_SCHEMA = (
-    "0007"  # told here as well, so that a fit store is recognised without loading migrations
+    "0008"  # told here as well, so that a fit store is recognised without loading migrations
 )
 _MARKS = "SELECT version_num, (SELECT value FROM store_mark WHERE name = 'identity') FROM alembic_version"
 _QUERY = (

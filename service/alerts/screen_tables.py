@@ -42,7 +42,7 @@ def _row_id() -> Column[int]:
     return Column("id", Long, primary_key=True, autoincrement=True)
 
 
-# rule or patient may be "" (every one), never both; times counts what was not shown because of it
+# rule or patient may be "" (every one), never both; unit and patient_group narrow a rule; times counts what was not shown because of it
 silence = Table(
     "silence",
     metadata,
@@ -64,6 +64,8 @@ silence = Table(
     _maybe("lifted"),
     _number("times"),
     _maybe("last_hidden"),
+    _text("unit"),
+    _text("patient_group"),
     Index("silence_by_end", "tenant", "state", "until"),
     sqlite_strict=True,
     sqlite_autoincrement=True,

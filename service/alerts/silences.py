@@ -1,7 +1,7 @@
 """Silences in the record: who asked for which, why and until when, who agreed, who lifted it, and what it held back.
 
-asked -> in-force | refused; in-force -> lifted. One that covers critical alerts needs a second person. It ends by
-itself at its time; nothing removes the line that tells of it.
+asked -> in-force | refused; in-force -> lifted. One that covers critical alerts, or that the site does not
+leave to one person, needs a second one. It ends by itself at its time; nothing removes the line that tells of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, not_, or_, select
 
 from rules.errors import DekacardError, RequestError
 from service import audit
@@ -21,6 +21,7 @@ from service.alerts.past_answers import micros
 from service.alerts.screen_tables import silence
 from service.alerts.values import AuditEntry
 from service.evidence_vault import bound, seal_text, unseal_text
+from service.patient_groups import groups
 from service.silence_board import Silence
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 SilenceState = Literal["asked", "in-force", "refused", "lifted"]
 View = Literal["now", "waiting", "past"]
+Approval = Literal["critical", "wide", "always"]  # which silences wait for a second person
+_MOST_UNITS = 500
 _MOST_IN_FORCE = 500  # per client: with more, nobody knows any longer what is silent
 
 
@@ -37,6 +40,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     usual: timedelta = timedelta(days=90)
     critical: timedelta = timedelta(days=7)
+    approval: Approval = "critical"
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,17 +54,34 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     rule: str = ""
     patient: str = ""
+    unit: str = ""
+    group: str = ""
     covers_critical: bool = False
+
+    def waits(self, approval: Approval) -> bool:
+        """Whether a second person has to agree: always for critical alerts, else as the site asks for it."""
+        return (
+            self.covers_critical
+            or approval == "always"
+            or (approval == "wide" and not self.patient)
+        )
+
+
+def marks_of(groups: Iterable[str]) -> str:
+    """Codes of groups as a patient's row keeps them: each between commas, so that one can be looked for."""
+    return "".join(f",{code}," for code in sorted(groups))
 
 
 def ask(database: Database, keyring: Keyring, wish: Wish, limits: Limits) -> int:
-    """Ask for a silence; in force at once unless it covers critical alerts. Returns its number.
+    """Ask for a silence; in force at once unless a second person has to agree. Returns its number.
 
     Raises:
         RequestError: it names neither rule nor patient, or ends too late or too early, or has no reason.
     """
     _check(wish, limits)
-    return database.write(partial(_ask, keyring=keyring, wish=wish))
+    return database.write(
+        partial(_ask, keyring=keyring, wish=wish, waits=wish.waits(limits.approval))
+    )
 
 
 def decide(
@@ -153,9 +174,35 @@ def covering(connection: Connection, alert: Row[Any], now: int) -> Row[Any] | No
             silence.c.rule.in_(("", alert.rule)), silence.c.patient.in_(("", alert.patient)),
         )
     ).all()  # fmt: skip
-    if alert.kind != "recommendation":
+    if alert.kind != "recommendation" or not rows:
         return None
-    return next((r for r in rows if r.covers_critical or alert.indicator != "critical"), None)
+    unit, belongs = _whereabouts(connection, alert)
+    return next(
+        (
+            row for row in rows
+            if (row.covers_critical or alert.indicator != "critical") and _plain(row).reaches(unit, belongs)
+        ),
+        None,
+    )  # fmt: skip
+
+
+def units_of(database: Database, tenant: str) -> list[str]:
+    """Care units on which patients of this client are known to be."""
+    table = models.patient
+    query = select(table.c.unit).where(table.c.tenant == tenant, table.c.unit != "").distinct()
+    with database.reading() as connection:
+        return list(connection.scalars(query.order_by(table.c.unit).limit(_MOST_UNITS)))
+
+
+def _whereabouts(connection: Connection, alert: Row[Any]) -> tuple[str, frozenset[str]]:
+    """Unit and groups of the patient of an alert, as the newest review found them."""
+    table = models.patient
+    row = connection.execute(
+        select(table.c.unit, table.c.groups).where(
+            table.c.tenant == alert.tenant, table.c.patient == alert.patient
+        )
+    ).one_or_none()
+    return (row.unit, frozenset(row.groups.split(","))) if row else ("", frozenset())
 
 
 def count_held_back(connection: Connection, tenant: str, numbers: Iterable[int], at: int) -> None:
@@ -174,6 +221,10 @@ def count_held_back(connection: Connection, tenant: str, numbers: Iterable[int],
 def _check(wish: Wish, limits: Limits) -> None:
     if not wish.rule and not wish.patient:
         raise RequestError("a silence names a rule, a patient, or both.", status=422)
+    if wish.patient and (wish.unit or wish.group):
+        raise RequestError("a silence is for one patient, or for a unit or group.", status=422)
+    if wish.group and wish.group not in groups():
+        raise RequestError("there is no such group of patients.", status=422)
     if not wish.reason:
         raise RequestError("a silence needs a reason.", status=422)
     if wish.until <= wish.at:
@@ -184,7 +235,7 @@ def _check(wish: Wish, limits: Limits) -> None:
         raise RequestError(f"{what} lasts {longest.days} days at most here.", status=422)
 
 
-def _ask(connection: Connection, *, keyring: Keyring, wish: Wish) -> int:
+def _ask(connection: Connection, *, keyring: Keyring, wish: Wish, waits: bool) -> int:
     at = micros(wish.at)
     standing = connection.scalar(
         select(func.count())
@@ -198,17 +249,20 @@ def _ask(connection: Connection, *, keyring: Keyring, wish: Wish) -> int:
     if (standing or 0) >= _MOST_IN_FORCE:
         raise RequestError("there are too many silences; lift some first.", status=422)
     sealed_with, note = seal_text(keyring, wish.note, bound("silence", wish.tenant))
-    state: SilenceState = "asked" if wish.covers_critical else "in-force"
+    state: SilenceState = "asked" if waits else "in-force"
     number = connection.execute(
         silence.insert()
         .values(
             tenant=wish.tenant, rule=wish.rule, patient=wish.patient, covers_critical=int(wish.covers_critical),
             state=state, reason=wish.reason, sealed_with=sealed_with, note=note if wish.note else None,
-            asked_by=wish.actor, asked=at, until=micros(wish.until),
+            asked_by=wish.actor, asked=at, until=micros(wish.until), unit=wish.unit, patient_group=wish.group,
         )
         .returning(silence.c.id)
     ).scalar_one()  # fmt: skip
-    what = f"{wish.rule or 'every rule'} until {wish.until.isoformat(timespec='minutes')}"
+    where = "".join(
+        f", {kind} {value}" for kind, value in (("unit", wish.unit), ("group", wish.group)) if value
+    )
+    what = f"{wish.rule or 'every rule'}{where} until {wish.until.isoformat(timespec='minutes')}"
     _note(
         connection, keyring, wish.tenant, number, f"silence-{state}", wish.actor, wish.at, after=what,
         reason=wish.reason, patient=wish.patient,
@@ -258,7 +312,8 @@ def _one(connection: Connection, tenant: str, number: int) -> Row[Any]:
 
 def _plain(row: Row[Any]) -> Silence:
     return Silence(
-        id=row.id, rule=row.rule, patient=row.patient, covers_critical=bool(row.covers_critical), until=row.until
+        id=row.id, rule=row.rule, patient=row.patient, covers_critical=bool(row.covers_critical), until=row.until, unit=row.unit,
+        group=row.patient_group,
     )  # fmt: skip
 
 
@@ -272,6 +327,15 @@ def _covered(one: Silence) -> ColumnElement[bool]:
         parts.append(table.c.patient == one.patient)
     if not one.covers_critical:
         parts.append(table.c.indicator != "critical")
+    if one.unit or one.group:
+        where = [models.patient.c.unit == one.unit] if one.unit else []
+        if one.group:
+            where.append(models.patient.c.groups.contains(marks_of([one.group]), autoescape=True))
+        parts.append(
+            exists().where(
+                models.patient.c.tenant == table.c.tenant, models.patient.c.patient == table.c.patient, *where
+            )
+        )  # fmt: skip
     return and_(*parts)
 
 

@@ -29,7 +29,7 @@ evaluation_new = models.evaluation.insert()
 patient_seen = (
     models.patient.update()
     .where(*_here(models.patient, "tenant", "patient"))
-    .values(last_seen=bindparam("now"))
+    .values(last_seen=bindparam("now"), unit=bindparam("now_unit"), groups=bindparam("now_groups"))
 )
 
 evidence_there = select(models.evidence.c.stored).where(*_here(models.evidence, "tenant", "digest"))

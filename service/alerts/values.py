@@ -23,7 +23,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     ``id`` is unique per call (a random UUID), ``tenant`` the client, ``patient`` the patient's id on the
     client's server. ``source`` says where it came from when that is not a hook (batch run and line); ``run``
     is the batch run. ``mode`` is the client's mode, ``modes`` the rules that differ from it; ``silenced`` names
-    what a silence kept from being shown: rule, subject, number of the silence.
+    what a silence kept from being shown: rule, subject, number of the silence. ``unit`` is the care unit of the patient.
     ``received`` is the instant on the service's clock (aware); ``elapsed_ms`` what the review took.
     """
 
@@ -41,6 +41,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = "live"
     modes: dict[str, Mode] = {}
     silenced: tuple[tuple[str, str, int], ...] = ()
+    unit: str = ""
     elapsed_ms: float | None = None
 
     def mode_of(self, rule: str) -> Mode:

@@ -37,6 +37,7 @@ _SEARCHES: Final[Mapping[str, str]] = {
     "serviceRequests": "ServiceRequest?patient={{context.patientId}}&status=active",
     "nutrition": "Observation?patient={{context.patientId}}&category=social-history",
 }
+_ENCOUNTER: Final = "Encounter/{{context.encounterId}}"
 _LOINC: Final = "http://loinc.org"
 
 _MOMENTS: Final[Mapping[str, str]] = {
@@ -98,9 +99,13 @@ def _in_search(code: str) -> str:
     return quote(code, safe="")
 
 
-def discovery_document(vocabulary: Vocabulary, services: Mapping[str, HookService]) -> bytes:
-    """The body of ``GET /cds-services``."""
+def discovery_document(
+    vocabulary: Vocabulary, services: Mapping[str, HookService], *, encounter: bool = False
+) -> bytes:
+    """The body of ``GET /cds-services``; the encounter is asked for where the site works by care units."""
     prefetch = prefetch_templates(vocabulary)
+    if encounter:
+        prefetch["encounter"] = _ENCOUNTER
     optional = ", ".join(key for key in prefetch if key not in _NEEDED)
     listed: list[dict[str, Any]] = [
         {

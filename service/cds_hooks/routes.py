@@ -9,17 +9,20 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import orjson
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 from starlette.routing import Route
 
+from fhir_adapter.encounters import unit_of
 from fhir_adapter.medications import REQUESTS, STATEMENTS
 from fhir_adapter.subjects import Subject
 from rules.errors import EngineError, RequestError
 from service.cds_hooks.contexts import HookCall, read_hook_call
 from service.cds_hooks.prefetch import Supply, are_of_others, servers_of, supply_of
 from service.front_door import read_json
+from service.patient_groups import groups_of
 from service.review import Case, Review, review
 from service.silence_board import held_back
 
@@ -104,7 +107,12 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
     _refuse_without_medications(call, supply, servers)
     now = parts.clock()
     tenant = client.profile.id
-    silences = parts.silences(tenant, call.patient_id, now)
+    unit = unit_of(
+        supply.resources, Subject(call.patient_id, supply.resources, servers), call.encounter_id
+    )
+    silences = tuple(
+        one for one in parts.silences(tenant, call.patient_id, now) if one.unit in {"", unit}
+    )
     history = (
         parts.recorder.history(tenant, call.patient_id, call.user_id, now) if parts.recorder else ()
     )
@@ -123,12 +131,16 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
         servers=servers,
         codes=parts.local_codes(tenant),
         # What is silenced must not silence another rule either
-        quiet=parts.quiet(client.profile) | {one.rule for one in silences if one.rule},
+        quiet=parts.quiet(client.profile)
+        | {one.rule for one in silences if one.rule and not one.group},
     )
     try:
         with parts.shelf.using() as engine:
             began = time.perf_counter()
             done = review(case, now, engine, validation=parts.settings.validation)
+            silences, again = _silences_here(silences, case, done, unit)
+            if again is not case:
+                done = review(again, now, engine, validation=parts.settings.validation)
             parts.telemetry.time("evaluation_seconds", time.perf_counter() - began)
         name_card = parts.card_names(tenant, call.patient_id, call.hook_instance, service.id)
         repeats = _repeats(parts, call, client, done, now)
@@ -150,16 +162,35 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
         raise
     if parts.recorder is not None:
         parts.recorder.record(
-            _record_of(call, client, service, now, started, parts.modes(client.profile), silenced),
+            _record_of(
+                call, client, service, now, started, parts.modes(client.profile), silenced, unit
+            ),
             done,
             cards,
             history=history,
             gap_cards=done.gap_cards,
             may_speak=parts.may_speak(call.hook, case.verbosity),
-            quiet=case.quiet,
+            quiet=again.quiet,
         )
     answer = _response(parts, done, cards, client, repeats, silenced)
     return Response(orjson.dumps(answer), media_type=JSON)
+
+
+def _silences_here(
+    silences: tuple[Silence, ...], case: Case, done: Review, unit: str
+) -> tuple[tuple[Silence, ...], Case]:
+    """Silences that reach this patient, and the case with which they silence no other rule.
+
+    Who belongs to a group is known from the facts only; another case means that it has to be reviewed again.
+    """
+    if not any(one.group for one in silences):
+        return silences, case
+    belongs = groups_of(done.facts)
+    reached = tuple(one for one in silences if one.reaches(unit, belongs))
+    quiet = frozenset(case.quiet) | {one.rule for one in reached if one.rule}
+    if not held_back(reached, done.assessment.recommendations) or quiet == frozenset(case.quiet):
+        return reached, case
+    return reached, msgspec.structs.replace(case, quiet=quiet)
 
 
 async def _complete(
@@ -249,7 +280,10 @@ def _response(
     failures = [failure.rule for failure in assessment.failures]
     silent = [{"rule": one.rule, "reason": one.reason} for one in assessment.suppressed]
     silent += [{"rule": rule, "reason": "shown at order-select"} for rule, _ in sorted(repeats)]
-    silent += [{"rule": rule, "reason": by.words} for (rule, _), by in sorted(silenced.items())]
+    silent += [
+        {"rule": rule, "reason": by.words(client.profile.tz)}
+        for (rule, _), by in sorted(silenced.items())
+    ]
     lists = {"rules": fired, "suppressed": silent, "gaps": gaps, "failures": failures}
     report |= {name: value for name, value in lists.items() if value}
     return {"cards": [card.body for card in cards], "extension": {"org.dekacard.review": report}}
@@ -263,6 +297,7 @@ def _record_of(
     started: float,
     modes: Mapping[str, Mode],
     silenced: Mapping[tuple[str, str], Silence] = MappingProxyType({}),
+    unit: str = "",
 ) -> Call:
     from service.alerts.values import Call
 
@@ -278,6 +313,7 @@ def _record_of(
         mode=client.profile.rules.mode,
         modes={rule: mode for rule, mode in modes.items() if mode != client.profile.rules.mode},
         silenced=tuple((rule, about, by.id) for (rule, about), by in sorted(silenced.items())),
+        unit=unit,
         elapsed_ms=round((time.perf_counter() - started) * 1000, 3),
     )
 

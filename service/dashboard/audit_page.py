@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -104,7 +104,7 @@ class AuditPage:
         return visit.page(
             "audit.html", status=status, problem=problem, lines=shown, kept=kept, checked=checked, head=head_of(record.database, visit.who.tenant),
             patients=references_of(record.store(), visit.who.tenant, {row.patient for row in shown if row.patient}) if visit.who.may("see-alerts") else {},
-            more=urlencode({**kept, "before": shown[-1].seq}) if len(found) > _SIZE else "", query=urlencode(kept),
+            more=urlencode({**kept, "before": shown[-1].seq}) if len(found) > _SIZE else "", query=urlencode(kept), zone=self._desk.zone.key,
         )  # fmt: skip
 
 
@@ -125,16 +125,17 @@ def _wanted(visit: Visit, given: Mapping[str, str]) -> tuple[Wanted, dict[str, s
     known = "/" in actor or actor in {"", "dekacard", "unknown", "operator"}
     return Wanted(
         tenant=visit.who.tenant, actor=actor if known else f"user/{actor}",
-        since=_day(kept.get("since", "")), until=_day(kept.get("until", ""), after=1),
+        since=_day(kept.get("since", ""), visit), until=_day(kept.get("until", ""), visit, after=1),
         before=int(before[:15]) if before.isascii() and before.isdigit() else 0, **texts,
     ), kept  # fmt: skip
 
 
-def _day(given: str, after: int = 0) -> int | None:
+def _day(given: str, visit: Visit, after: int = 0) -> int | None:
+    """The beginning of a day of the site."""
     if not given:
         return None
     try:
-        day = datetime.strptime(given, "%Y-%m-%d").replace(tzinfo=UTC)
+        day = datetime.strptime(given, "%Y-%m-%d").replace(tzinfo=visit.here.tzinfo)
     except ValueError:
         raise RequestError("A day is written like 2026-11-22.", status=422) from None
     return micros(day + timedelta(days=after))

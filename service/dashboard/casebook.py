@@ -9,7 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 
 from rules.assessment import Citation, OverrideReason, Recommendation
 from rules.errors import DekacardError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _ANNOTATION: Final = re.compile(r"\s*\{[^{}]*\}")
 _FORGOTTEN: Final = "patient not known any more"
+OF_ONE_DRAFT: Final = "order-select"  # called at every click, with what the client has at hand
+_LOOKED_AT: Final = 2  # newest reviews of a patient that a list opens
 _FACT_LISTS: Final = ("uses", "labs", "conditions", "procedures", "goals", "orders", "diets")
 
 
@@ -71,9 +73,15 @@ def case_of(store: Store, tenant: str, evaluation: str) -> Case | None:
 
 
 def glances(store: Store, tenant: str, rows: Sequence[Row[Any]]) -> dict[int, Glance]:
-    """A glance for each alert, by its number: three queries, however many alerts there are."""
-    names = references_of(store, tenant, {row.patient for row in rows})
-    facts = _facts_of(store, tenant, {row.evaluation for row in rows})
+    """A glance for each alert, by its number: four queries, however many alerts there are.
+
+    Results are the newest known of the patient, also where the alert rests on older ones.
+    """
+    patients = {row.patient for row in rows}
+    names = references_of(store, tenant, patients)
+    latest = newest_reviews(store, tenant, patients)
+    seen = {review for reviews in latest.values() for review in reviews}
+    facts = _facts_of(store, tenant, {row.evaluation for row in rows} | seen)
     found: dict[int, Glance] = {}
     for row in rows:
         patient = names.get(row.patient, _FORGOTTEN)
@@ -81,15 +89,40 @@ def glances(store: Store, tenant: str, rows: Sequence[Row[Any]]) -> dict[int, Gl
         if held is None:
             found[row.id] = Glance(patient=patient, about="")
             continue
-        trend = _trend(held, msgspec.json.decode(row.sources or "{}"))
+        newer = [facts[one] for one in latest.get(row.patient, ()) if one in facts] or [held]
+        known, trend = _newest_known(held, newer, row)
         found[row.id] = Glance(
             patient=patient,
-            about=about_patient(held),
+            about=about_patient(newer[0] if newer[0].patient.source else held),
             newest=trend[-1] if trend else None,
             trend=trend,
-            target=_target(held, trend[-1].measure) if trend else None,
-            left_out=left_out(held.labs, trend[-1].measure) if trend else 0,
+            target=_target(known, trend[-1].measure) if trend else None,
+            left_out=left_out(known.labs, trend[-1].measure) if trend else 0,
         )
+    return found
+
+
+def newest_reviews(store: Store, tenant: str, patients: Collection[str]) -> dict[str, list[str]]:
+    """The newest reviews of each patient of which the evidence is kept, the newest first.
+
+    More than one, since the newest may have seen no results; calls for the choice of an order see too little always.
+    """
+    table = models.evaluation
+    turn = func.row_number().over(
+        partition_by=table.c.patient, order_by=(table.c.received.desc(), table.c.id)
+    )
+    ranked = (
+        select(table.c.patient, table.c.id, turn.label("turn"))
+        .where(
+            table.c.tenant == tenant, table.c.patient.in_(set(patients)), table.c.evidence != "", table.c.hook != OF_ONE_DRAFT
+        )
+        .subquery()
+    )  # fmt: skip
+    query = select(ranked.c.patient, ranked.c.id).where(ranked.c.turn <= _LOOKED_AT)
+    found: dict[str, list[str]] = {}
+    with store.database.reading() as connection:
+        for row in connection.execute(query.order_by(ranked.c.patient, ranked.c.turn)):
+            found.setdefault(row.patient, []).append(row.id)
     return found
 
 
@@ -182,13 +215,26 @@ def _usable(labs: Iterable[LabResult], measure: str) -> list[LabResult]:
     )  # fmt: skip
 
 
-def _trend(facts: FactSet, sources: Mapping[str, str]) -> tuple[LabResult, ...]:
-    """The results that the alert rests on, else those of which there are most."""
+def _newest_known(
+    held: FactSet, newer: Sequence[FactSet], row: Row[Any]
+) -> tuple[FactSet, tuple[LabResult, ...]]:
+    """The results to show beside an alert, and the facts they are from: whichever review knows the latest result."""
+    measure = _measure(held, msgspec.json.decode(row.sources or "{}"))
+    known = [(facts, tuple(series(facts.labs, measure))) for facts in (*newer, held)]
+    told = [one for one in known if one[1]]
+    if not told:
+        return held, ()
+    # What was taken back or amended is no newest result, though newer reviews may know older ones only
+    if row.evidence_state in {"withdrawn", "amended"}:
+        return told[0]
+    return max(told, key=lambda one: one[1][-1].taken or date.min)  # of equals the newest review
+
+
+def _measure(facts: FactSet, sources: Mapping[str, str]) -> str:
+    """The test that the alert rests on, else that of which there are most results; "" without any."""
     cited = [lab for lab in facts.labs if not sources.keys().isdisjoint(lab.source)]
     measures = [lab.measure for lab in cited] or [lab.measure for lab in facts.labs]
-    if not measures:
-        return ()
-    return tuple(series(facts.labs, max(sorted(set(measures)), key=measures.count)))
+    return max(sorted(set(measures)), key=measures.count) if measures else ""
 
 
 def _opened(evidence: Evidence) -> Case:

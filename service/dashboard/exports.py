@@ -65,7 +65,7 @@ class Exports:
         # Written down before anything leaves: who took how much of what, in which form
         self._desk.note(visit, "export", f"{about}/{form}/{len(rows)}", patient=patient)
         kind, ending = _TYPES[form]
-        name = f"dekacard-alerts-{visit.now:%Y%m%d-%H%M}.{ending}"
+        name = f"dekacard-alerts-{visit.here:%Y%m%d-%H%M}.{ending}"
         return Response(
             body, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'}
         )

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import select
 
 from service.alerts import models
-from service.dashboard.casebook import Case, case_of
+from service.dashboard.casebook import OF_ONE_DRAFT, Case, case_of
 from service.dashboard.timeline import wanted
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _LOOKED_AT: Final = (
     25  # reviews that are opened in search of a whole one; each costs one decryption
 )
-_OF_ONE_DRAFT: Final = "order-select"  # called at every click, with what the client has at hand
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +57,7 @@ def shown_review(store: Store, tenant: str, patient: str) -> Shown | None:
         )
         passed = rows[0].received if row.received < rows[0].received else None
         found = Shown(received=row.received, case=case, unread=unread, passed_over=passed)
-        if not unread and row.hook != _OF_ONE_DRAFT:
+        if not unread and row.hook != OF_ONE_DRAFT:
             return found
         fallback = fallback or found
     return fallback or Shown(received=rows[0].received, case=None)
@@ -74,7 +73,7 @@ def _reviews(store: Store, tenant: str, patient: str, count: int) -> list[Row[An
                 .where(table.c.tenant == tenant, table.c.patient == patient)
                 .order_by(
                     (table.c.evidence != "").desc(),
-                    (table.c.hook == _OF_ONE_DRAFT).asc(),
+                    (table.c.hook == OF_ONE_DRAFT).asc(),
                     table.c.received.desc(),
                 )
                 .limit(count)

@@ -20,6 +20,7 @@ from service.dashboard.runs_report import (
     differences,
     progress_of,
     rejects_of,
+    urgencies_of,
 )
 from service.dashboard.templating import render
 
@@ -107,8 +108,17 @@ class RunPage:
             rejects=rejects_of(out, min(after, _LARGEST_OFFSET)), offset=after, downloads=[name for name in DOWNLOADS if (out / name).is_file()],
             others=[one for one in jobs(self._desk.record.database, job.tenant, limit=_COMPARABLE) if one.state == "done" and one.id != job.id],
             compared=compared, other=other, may_start=visit.who.may("start-runs"), may_see=visit.who.may("see-alerts"),
-            cards=self._desk.parts.engine.rulebook.cards, own_profile=self._desk.parts.settings.profile,
+            cards=self._desk.parts.engine.rulebook.cards, urgencies=self._urgencies(job) if job.state == "done" else {}, own_profile=self._desk.parts.settings.profile,
         )  # fmt: skip
+
+    def _urgencies(self, job: Job) -> dict[str, dict[str, int]]:
+        """Which urgency each rule's findings had; kept beside the results, since they may be a million lines."""
+        kept = self._queue.folder_of(job) / "urgencies.json"
+        if kept.is_file():
+            return msgspec.json.decode(kept.read_bytes(), type=dict[str, dict[str, int]])
+        found = urgencies_of(self._out(job))
+        kept.write_bytes(msgspec.json.encode(found))
+        return found
 
     def _compared(self, job: Job, other: str) -> list[RuleDifference]:
         """What changed from an earlier run to this one; kept beside the results, so that it is made once."""

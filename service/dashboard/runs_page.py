@@ -112,7 +112,7 @@ class RunsPage:
             accounts={job.id: account_of(folders[job.id]) for job in shown if job.state == "done"},
             recorded=runs(database, tenant, 10), profiles=_profiles(self._desk), own_profile=settings.profile,
             root=settings.runs_root is not None, upload_mb=settings.upload_mb, may_store=self._may_store(visit),
-            may_start=visit.who.may("start-runs"),
+            may_start=visit.who.may("start-runs"), zone=self._desk.zone.key,
         )  # fmt: skip
 
 
@@ -122,14 +122,14 @@ def _profiles(desk: Desk) -> list[str]:
 
 
 def _moment(given: str, visit: Visit) -> str:
-    """The moment as the command takes it; a moment without a zone, as browsers send it, is in UTC."""
+    """The moment as the command takes it; a moment without a zone, as browsers send it, is one of the site."""
     if not given:
         return visit.now.isoformat(timespec="seconds")
     try:
         at = datetime.fromisoformat(given)
     except ValueError:
         raise InputRefused("The moment is no date and time.") from None
-    at = at if at.tzinfo else at.replace(tzinfo=visit.now.tzinfo)
+    at = at if at.tzinfo else at.replace(tzinfo=visit.here.tzinfo)
     return at.isoformat(timespec="seconds")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ DOWNLOADS: Final = {
     "run.json": "application/json",
 }
 _EXAMPLES: Final = 5
+_URGENCIES: Final = ("critical", "warning", "info")
 _KINDS: Final = ("new", "severity", "changed", "cleared", "same")
 
 
@@ -85,6 +87,24 @@ def account_of(out: Path) -> dict[str, Any] | None:
     except (OSError, msgspec.MsgspecError):
         return None
     return told if isinstance(told, dict) else None
+
+
+def urgencies_of(out: Path) -> dict[str, dict[str, int]]:
+    """How many findings of each rule had which urgency in this run, the most urgent first."""
+    counts: dict[tuple[str, str], int] = {}
+    try:
+        with (out / RECOMMENDATIONS).open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                key = row["rule"], row["indicator"]
+                counts[key] = counts.get(key, 0) + 1
+    except OSError:
+        return {}
+    found: dict[str, dict[str, int]] = {}
+    for indicator in _URGENCIES:
+        for (rule, known), count in counts.items():
+            if known == indicator:
+                found.setdefault(rule, {})[indicator] = count
+    return found
 
 
 def rejects_of(out: Path, after: int = 0, limit: int = 50) -> Rejects:

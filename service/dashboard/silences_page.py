@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -21,8 +21,10 @@ from service.alerts.silences import (
     lift,
     note_of,
     silences,
+    units_of,
 )
 from service.dashboard.casebook import reference_of
+from service.patient_groups import groups
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -63,6 +65,7 @@ class SilencesPage:
         self._limits = Limits(
             usual=timedelta(days=settings.silence_days),
             critical=timedelta(days=settings.silence_critical_days),
+            approval=settings.silence_approval,
         )
         desk.route("GET", "/silences", "see-alerts", self.show)
         desk.route("POST", "/silences", "silence", self.ask)
@@ -79,7 +82,7 @@ class SilencesPage:
             ask(self._desk.record.database, self._desk.record.keyring, wish, self._limits)
         except RequestError as error:
             return self._render(visit, problem=f"Not done: {error}", status=error.status)
-        return self._back("asked" if wish.covers_critical else "made", visit)
+        return self._back("asked" if wish.waits(self._limits.approval) else "made", visit)
 
     def act(self, visit: Visit) -> Response:
         """Approve, refuse or lift."""
@@ -111,14 +114,19 @@ class SilencesPage:
             raise RequestError("there is no such rule in force.", status=422)
         if patient:
             patient = self._key_of(visit, patient)
+        if form.get("unit", "").strip() not in {
+            "",
+            *units_of(self._desk.record.database, visit.who.tenant),
+        }:
+            raise RequestError("no patient is known to be on this unit.", status=422)
         reason, note = form.get("reason", ""), form.get("note", "").strip()
         if reason not in reasons():
             raise RequestError("choose one of the reasons.", status=422)
         if len(note) > _LONGEST_NOTE:
             raise RequestError(f"a note has {_LONGEST_NOTE} characters at most.", status=422)
         return Wish(
-            tenant=visit.who.tenant, actor=visit.who.actor, at=visit.now, until=_end(form.get("until", "")), reason=reason,
-            note=note, rule=rule, patient=patient, covers_critical=form.get("critical", "") == "yes",
+            tenant=visit.who.tenant, actor=visit.who.actor, at=visit.now, until=_end(form.get("until", ""), visit.here.tzinfo), reason=reason,
+            note=note, rule=rule, patient=patient, unit=form.get("unit", "").strip(), group=form.get("group", ""), covers_critical=form.get("critical", "") == "yes",
         )  # fmt: skip
 
     def _key_of(self, visit: Visit, given: str) -> str:
@@ -148,8 +156,9 @@ class SilencesPage:
             view=view, lines=[self._line(visit, row, view) for row in shown],
             more=shown[-1].id if len(found) > _SIZE else 0, reasons=reasons(), limits=self._limits,
             rules={name: card.title for name, card in sorted(book.cards.items()) if name in book.rules},
-            latest=(visit.now + self._limits.usual).date(), usual=(visit.now + timedelta(days=min(7, self._limits.usual.days))).date(),
-            latest_critical=(visit.now + self._limits.critical).date(), may_silence=visit.who.may("silence"),
+            latest=(visit.here + self._limits.usual).date(), usual=(visit.here + timedelta(days=min(7, self._limits.usual.days))).date(),
+            latest_critical=(visit.here + self._limits.critical).date(), may_silence=visit.who.may("silence"), zone=self._desk.zone.key,
+            units=units_of(database, tenant), groups=groups(),
             chosen_rule=visit.query.get("rule", ""), chosen_patient=visit.query.get("patient", ""),
         )  # fmt: skip
 
@@ -174,10 +183,10 @@ def reasons() -> dict[str, str]:
     return dict(yaml.safe_load(text))
 
 
-def _end(given: str) -> datetime:
-    """The end of the day that was chosen, in UTC."""
+def _end(given: str, zone: tzinfo | None) -> datetime:
+    """Noon of the day that was chosen, in the zone of the site: somebody is there when it ends."""
     try:
-        day = datetime.strptime(given, "%Y-%m-%d").replace(tzinfo=UTC)
+        day = datetime.strptime(given, "%Y-%m-%d").replace(tzinfo=zone)
     except ValueError:
         raise RequestError("the end is no date.", status=422) from None
-    return day + timedelta(hours=12)
+    return day.replace(hour=12)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from service.alerts.past_answers import instant
+from service.alerts.past_answers import instant, micros
 from service.alerts.priority import scheme
 from service.dashboard.assets import address_of
 from service.dashboard.casebook import as_reported
@@ -60,6 +60,11 @@ def moment(microseconds: int) -> str:
     return instant(microseconds).astimezone(_zone.get()).strftime("%Y-%m-%d %H:%M %Z")
 
 
+def told_moment(said: str) -> str:
+    """A moment in ISO 8601, as runs keep theirs, as a day and a time in the zone of the site; "" stays ""."""
+    return moment(micros(datetime.fromisoformat(said))) if said else ""
+
+
 def day(at: datetime) -> str:
     """The day of an instant in the zone of the site."""
     return at.astimezone(_zone.get()).strftime("%Y-%m-%d")
@@ -103,6 +108,7 @@ _environment.globals["part_title"] = lambda code: scheme().titles.get(code, code
 _environment.globals["stays"] = stays
 _environment.globals["turns"] = turns
 _environment.filters["moment"] = moment
+_environment.filters["told_moment"] = told_moment
 _environment.filters["day"] = day
 _environment.filters["in_words"] = in_words
 _environment.filters["as_reported"] = as_reported

@@ -6,6 +6,7 @@ named with units, equal days equally wide, the newest on the right, every value 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from functools import lru_cache
@@ -28,6 +29,10 @@ _LOW: Final = 64  # of a panel with courses
 _TOP: Final = 36  # above a panel, for its title
 _HEAD: Final = 26  # the title of the whole
 _MARKS: Final = 22  # the strip of alerts
+_LANE: Final = 15  # a further row of it, for alerts that would cover each other
+_LANES: Final = 5
+_MARK_WIDTH: Final = 13
+_ABOVE, _BELOW = -8, 17  # where the newest value stands, from its point
 _FOOT: Final = 74  # months, the name of the axis, the legend
 _DAY: Final = timedelta(days=1)
 _LONGEST: Final = 3_653  # days; what is older stands in the table
@@ -41,6 +46,7 @@ class Dot(msgspec.Struct, frozen=True, kw_only=True):
     y: float
     words: str
     label: str = ""
+    label_y: float = 0.0
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +149,7 @@ class Drawing:
         """Every panel for which there is something to show; ``alerts`` are (day, indicator, words)."""
         panels: list[Panel] = []
         marks = tuple(self._marks(alerts))
-        top = float(_HEAD + (_MARKS if marks else 0))
+        top = _HEAD + (max(mark.y for mark in marks) - _HEAD + _MARKS / 2 if marks else 0.0)
         for measure in wanted().results:
             panel = self._results(facts, measure, top + _TOP)
             if panel is not None:
@@ -168,11 +174,16 @@ class Drawing:
         return LEFT + (day - self.start).days / self._days * (WIDTH - LEFT - RIGHT)
 
     def _marks(self, alerts: Iterable[tuple[date, str, str]]) -> Iterable[Mark]:
+        """Alerts of one day, or of days too near to each other, stand below each other."""
+        free = [-math.inf] * _LANES
         for day, indicator, words in sorted(alerts):
             if self.start <= day <= self.end:
+                x = self.x(day)
+                lane = next((lane for lane, end in enumerate(free) if end <= x), _LANES - 1)
+                free[lane] = x + _MARK_WIDTH
                 yield Mark(
-                    x=self.x(day),
-                    y=_HEAD + _MARKS / 2,
+                    x=x,
+                    y=_HEAD + _MARKS / 2 + lane * _LANE,
                     indicator=indicator,
                     words=f"{day}: {words}",
                 )
@@ -188,6 +199,9 @@ class Drawing:
         limits = dict(_limits(facts, labs[-1]))
         values = [lab.value or 0.0 for lab in labs]
         scale = Scale([*values, *limits.values()], top, _HIGH)
+        # The line comes from the left: from above, the value stands below it, else above
+        falls = len(values) > 1 and values[-1] < values[-2]
+        label_y = scale.y(values[-1]) + (_BELOW if falls else _ABOVE)
         return Panel(
             title=self._name(measure, labs[-1].unit), top=top, height=_HIGH, steps=scale.steps(),
             limits=tuple(Level(y=scale.y(value), words=f"{words} {value:g}") for words, value in limits.items()),
@@ -195,7 +209,7 @@ class Drawing:
                 Dot(
                     x=self.x(lab.taken or self.end), y=scale.y(lab.value or 0.0),
                     words=f"{lab.taken}: {as_reported(lab)}",
-                    label=f"{lab.comparator}{lab.value:g}" if lab is labs[-1] else "",
+                    label=f"{lab.comparator}{lab.value:g}" if lab is labs[-1] else "", label_y=label_y,
                 )
                 for lab in labs
             ),

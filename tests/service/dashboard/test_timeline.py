@@ -187,3 +187,25 @@ def test_results_in_another_unit_are_counted_where_they_cannot_be_drawn():
 )  # fmt: skip
 def test_annotations_of_units_are_not_shown_to_people(reported, shown):
     assert as_reported(LabResult(measure="inr", value=2.0, reported=reported)) == shown
+
+
+def test_alerts_of_one_day_do_not_cover_each_other():
+    drawing = Drawing(START, END, title=str.upper, amount=lambda value, unit: f"{value:g} {unit}")
+    facts = FactSet(patient=Patient(id="p"), labs=(lab(END, 3.0),))
+    day = date(2026, 1, 20)
+    line = drawing.draw(facts, [(day, "warning", "a"), (day, "critical", "b"), (END, "info", "c")])
+    places = [(mark.x, mark.y) for mark in line.marks]
+    assert len(set(places)) == 3
+    assert places[0][0] == places[1][0]
+    assert abs(places[0][1] - places[1][1]) >= 12, "a mark is 12 high"
+    assert places[2][1] == min(y for _, y in places), "who stands alone stands in the first row"
+    assert line.panels[0].top > max(y for _, y in places) + 6
+    alone = drawing.draw(facts, [(END, "info", "c")])
+    assert alone.panels[0].top < line.panels[0].top
+
+
+@pytest.mark.parametrize(("before", "side"), [(2.0, -1), (3.0, -1), (4.0, 1)])
+def test_the_newest_value_stands_where_the_line_does_not_pass(before, side):
+    line = draw(labs=(lab(START, before), lab(END, 3.0)))
+    newest = line.panels[0].dots[-1]
+    assert (newest.label_y - newest.y) * side > 0

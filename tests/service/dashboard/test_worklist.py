@@ -2,9 +2,10 @@
 
 import html
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from sqlalchemy import event
 
@@ -319,3 +320,27 @@ def test_a_reason_is_printed_in_the_words_in_which_it_was_chosen(site, alert):
     history = page[page.index('id="history"') :]
     assert "Dose or product changed" in history
     assert "dose changed" not in page
+
+
+def test_a_row_shows_the_newest_result_that_is_known_and_not_that_of_the_alert(site):
+    def shown(patient):
+        (row,) = {row.id for row in site.alerts(size=200) if row.patient == patient}
+        page = site.get("/work?view=open").text
+        return page[page.index(f'id="a{row}"') :].split("</tr>")[0]
+
+    number, patient = next(_many), "mrn-newest"
+    later = {"taken": date(2026, 11, 20), "source": ("Observation/later",), "reported": "3.9"}
+    newer = msgspec.structs.replace(inr(3.9), **later)
+    site.see(number, recommendation(), patient=patient, labs=(inr(2.4),))
+    key = site.record.keyring.patient_key(T, patient)
+    assert "2.4" in shown(key)
+    for_alert = site.alerts(size=200, patient=key)[0].evaluation
+    site.see(number + 5_000, recommendation(), patient=patient, labs=(inr(2.4), newer))
+    assert site.alerts(size=200, patient=key)[0].evaluation == for_alert, (
+        "the alert rests on the same"
+    )
+    assert "3.9" in shown(key)
+    assert "2026-11-20" in shown(key)
+    site.see(number + 6_000, recommendation(), patient=patient, labs=())
+    assert "3.9" in shown(key), "a review that saw no results hides none"
+    assert "Counted when the evidence of this alert last changed" in shown(key)

@@ -103,8 +103,24 @@ def test_a_snoozed_critical_stands_once_and_never_nowhere(site):
     told = handover(site.record.database, T, DAY_SHIFT, micros(NOON), DAY_SHIFT.end)
     assert [one.id for one in told.due] == [one.id for one in told.snoozed] == [row.id]
     assert told.unclaimed == []
+    assert told.actions["snooze"] == 1, "alerts are counted, not what was done with them"
     told = handover(site.record.database, T, DAY_SHIFT, micros(NOON), micros(NOON) + 1)
     assert (told.due, [one.id for one in told.unclaimed]) == ([], [row.id])
+
+
+def test_an_alert_that_was_closed_twice_counts_once(site):
+    site.see(1, recommendation(), patient="a")
+    (row,) = site.alerts()
+    ann = {"actor": "user/ann", "at": NOON}
+    for action, reason in (
+        ("resolve", "dose-changed"),
+        ("reopen", "new-information"),
+        ("override", "will-monitor"),
+    ):
+        given = Request(action=action, reason=reason, **ann)
+        row = site.record.store().change(T, row.id, row.version, given)
+    told = handover(site.record.database, T, DAY_SHIFT, micros(NOON), DAY_SHIFT.end)
+    assert (told.closed, told.actions["resolve"], told.actions["override"]) == (1, 1, 1)
 
 
 def test_notes_are_sealed_and_belong_to_their_shift_and_client(site):

@@ -1,11 +1,13 @@
 """Batch runs from the dashboard: what may be read, one at a time, stopped, taken up, compared, found after a restart."""
 
+import csv
 import gzip
 import io
 import json
 import os
 import time
 import zlib
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -14,7 +16,7 @@ from rules.errors import RequestError
 from service.alerts.batch_jobs import ACTIVE, JobOptions, ask_for, job_of, jobs, move
 from service.dashboard.runs_intake import InputRefused, allowed_path, keep_upload
 from service.dashboard.runs_queue import RunQueue, this_machine
-from service.dashboard.runs_report import differences, progress_of, rejects_of
+from service.dashboard.runs_report import differences, progress_of, rejects_of, urgencies_of
 from tests.service.alerts.stories import NOON
 from tests.service.dashboard.conftest import OURS, T
 
@@ -81,6 +83,16 @@ def test_runs_wait_run_end_and_are_compared(site):
     assert "<strong>1</strong> reviewed" in page
     assert '<td class="num">5</td><td>The line is no JSON.' in page
     assert "John" not in page + site.get("/batch").text
+    text = (site.folder / "runs" / T / second / "out/recommendations.csv").read_text("utf-8")
+    told = Counter((row["rule"], row["indicator"]) for row in csv.DictReader(io.StringIO(text)))
+    found = urgencies_of(site.folder / "runs" / T / second / "out")
+    assert told
+    assert {(rule, one): count for rule, by in found.items() for one, count in by.items()} == told
+    page = site.get(f"/batch/{second}").text
+    shown = page[page.index('id="found"') : page.index("</section>", page.index('id="found"'))]
+    for name in ("critical", "warning", "info"):
+        assert (f"sev-{name}" in shown) is any(one == name for _, one in told)
+    assert "As of 2026-11-22 12:00 UTC" in page
     compared = site.get(f"/batch/{second}?with={first}").text
     assert "new: b" in compared
     assert site.get(f"/batch/{second}?with=nothing").status_code == 404
