@@ -100,7 +100,8 @@ class Draftsman:
 
     def _deletions(self, action: ProposedAction) -> Iterator[Proposed]:
         for target in action.targets:
-            yield Proposed("delete", resource_id=target)
+            if target in self._drafts:
+                yield Proposed("delete", resource_id=target)
 
     def _replacements(self, action: ProposedAction) -> Iterator[Proposed]:
         """An update carries the client's own JSON, changed only where it must be (C51, CDS Hooks)."""

@@ -49,7 +49,9 @@ def check_states(line: Line, service: Mapping[str, Any], samples: Samples) -> st
     _check_tolerance(line, path, body, answer.status)
     if isinstance(service.get("prefetch"), dict) and service["prefetch"]:
         _check_prefetch(line, service, samples)
-    return f"{len(_cards(answer))} cards" if answer.answered else "412: wants more data"
+    if not answer.answered:
+        return "412: wants more data"
+    return f"{len(_cards(answer))} cards{_why_none(answer)}"
 
 
 def _check_repetition(line: Line, path: str, body: dict[str, Any], first: Answer) -> None:
@@ -202,6 +204,18 @@ def check_browsers(line: Line, services: list[Mapping[str, Any]], origin: str) -
             line.notes.add("cors-preflight", path, "authorization and content-type are not allowed")
         if allowed == "*" and answer.headers.get("access-control-allow-credentials", "") == "true":
             line.notes.add("cors-credentials", path, "'*' with credentials")
+
+
+def _why_none(answer: Answer) -> str:
+    """Why a service of ours shows nothing to this caller, as far as its answer tells; others are not guessed about."""
+    told = answer.value.get("extension") if isinstance(answer.value, dict) else None
+    report = told.get("org.dekacard.review") if isinstance(told, dict) else None
+    mode = report.get("mode") if isinstance(report, dict) else None
+    if _cards(answer) or not isinstance(mode, str):
+        return ""
+    if mode == "live":
+        return ": does the client's profile accept drafts? Rules that no clinician has signed show nothing without"
+    return f": the rules of this client are in the mode {mode!r}, which shows nothing"
 
 
 def _cards(answer: Answer) -> list[Any]:

@@ -154,9 +154,13 @@ def _check_suggestions(
         notes.text(suggestion, "label", "suggestion-label", path)
         if "uuid" in suggestion:
             _check_uuid(suggestion, notes, path, seen)
+        else:
+            notes.add("suggestion-uuid-absent", f"{path}.uuid", "is missing")
         recommended += notes.optional(suggestion, "isRecommended", bool, "card-type", path) is True
         if suggestion.get("actionSelectionBehavior", "all") not in {"all", "any", "at-most-one"}:
             notes.add("action-behavior", f"{path}.actionSelectionBehavior", "is unknown")
+        elif "actionSelectionBehavior" in suggestion:
+            notes.add("action-behavior-used", f"{path}.actionSelectionBehavior", "is there")
         _check_actions(suggestion, notes, path, draft_orders)
         _check_extension(suggestion, notes, path)
     if behavior == "at-most-one" and recommended > 1:

@@ -127,6 +127,18 @@ class TestRefusals:
         assert answer.headers["access-control-allow-origin"]
         assert "secret" not in answer.text
 
+    @pytest.mark.requirement("C3")
+    def test_a_null_is_a_member_that_is_not_there(self, client, request_body):
+        usual = client.post(VIEW, json=request_body).json()
+        nulls = dict.fromkeys(("fhirServer", "fhirAuthorization", "extension"))
+        context = request_body["context"] | {"userId": None, "encounterId": None}
+        answer = client.post(VIEW, json=request_body | nulls | {"context": context})
+        assert answer.status_code == 200
+        assert answer.json()["cards"] == usual["cards"] != []
+        assert_outcome(client.post(VIEW, json=request_body | {"prefetch": None}), 412)
+        for member in ("hook", "hookInstance", "context"):
+            assert_outcome(client.post(VIEW, json=request_body | {member: None}), 400, "required")
+
     def test_order_hook_without_orders_is_400(self, client):
         body = {"hook": "order-select", "hookInstance": "x", "context": {"patientId": "p"}}
         assert_outcome(

@@ -86,6 +86,15 @@ class TestFolding:
         assert [card.indicator for card in cards] == ["critical"] * 5 + ["warning"]
         assert [card.kind for card in cards].count("folded") == 1
 
+    @pytest.mark.requirement("C47")
+    def test_the_most_urgent_stands_first_and_each_names_its_drug(self, parts, done):
+        cards = parts.cards.write(
+            with_indicators(done, "warning", "critical", "info"), where(parts)
+        )
+        assert [card.indicator for card in cards] == ["critical", "warning", "info"]
+        for card in cards:
+            assert "vitamin K2" in card.body["summary"]
+
     def test_a_folded_card_is_as_urgent_as_what_it_names(self, parts, done):
         cards = parts.cards.write(with_indicators(done, *["warning"] * 4), where(parts))
         assert cards[-1].body["indicator"] == "warning"

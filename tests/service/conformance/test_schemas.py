@@ -18,7 +18,7 @@ HOOKS = ("patient-view", "order-select", "order-sign", "encounter-discharge", "m
 BEYOND_SCHEMAS = {
     "card-uuid-twice", "card-order", "card-topic-absent", "card-topic-style", "card-uuid-absent", "card-detail-html",
     "card-summary-line", "action-target", "action-delete-alone", "link-mixed", "extension-name", "service-title",
-    "prefetch-key", "prefetch-token", "prefetch-token-3", "prefetch-repeat",
+    "prefetch-key", "prefetch-token", "prefetch-token-3", "prefetch-repeat", "suggestion-uuid-absent", "action-behavior-used",
 }  # fmt: skip
 
 

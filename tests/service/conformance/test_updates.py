@@ -73,3 +73,19 @@ def test_an_update_is_the_clients_own_draft_with_the_change_alone():
     assert kept == {k: v for k, v in before.items() if k != "dosageInstruction"}
     assert update["resource"]["dosageInstruction"][0]["timing"]["repeat"]["periodUnit"] == "wk"
     assert before == DRAFT
+
+
+@pytest.mark.requirement("C52")
+def test_only_drafts_of_the_call_are_removed():
+    propose = proposer(
+        load_rulebook().vocabulary,
+        patient_id="p1",
+        as_of=datetime(2026, 11, 22, tzinfo=UTC),
+        drafts=[DRAFT],
+    )
+    targets = ("MedicationRequest/signed-1", "MedicationRequest/draft-1", "MedicationRequest/draft")
+    action = ProposedAction(
+        id="a", kind="delete-draft", label="l", description="d", targets=targets
+    )
+    gone = {"type": "delete", "description": "d", "resourceId": "MedicationRequest/draft-1"}
+    assert propose(action) == [gone]

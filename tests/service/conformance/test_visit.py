@@ -38,6 +38,29 @@ def test_a_service_that_behaves_is_told_so():
     assert report.as_json()["conforms"] is True
 
 
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        (
+            "shadow",
+            "0 cards: the rules of this client are in the mode 'shadow', which shows nothing",
+        ),
+        ("off", "0 cards: the rules of this client are in the mode 'off', which shows nothing"),
+        ("live", "0 cards: does the client's profile accept drafts?"),
+        (None, "0 cards"),
+    ],
+)
+def test_a_client_in_trial_is_told_why_it_sees_nothing(mode, told):
+    def silent(_):
+        extension = {"org.dekacard.review": {"mode": mode}} if mode else {"org.example.x": 1}
+        return httpx2.Response(200, json={"cards": [], "extension": extension})
+
+    report = visit(BASE, transport=Wrapped(on_call(lambda _: True, silent)))
+    said = report.services["good-order-sign"]
+    assert said.startswith(told)
+    assert said == told or mode == "live"
+
+
 class Wrapped(GoodService):
     """A service of which one thing is changed by a function (request, usual answer) -> answer."""
 
