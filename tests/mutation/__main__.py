@@ -31,6 +31,10 @@ SECONDS = 90  # what takes longer has been broken in a way that people notice
 RULES, ADAPTER = "tests/rules", "tests/fhir_adapter"
 _READERS = [f"{ADAPTER}/test_doses_and_units.py", f"{ADAPTER}/test_frequency_words.py", f"{ADAPTER}/test_dose_words.py", f"{ADAPTER}/test_product_words.py",
             f"{ADAPTER}/test_reader_medications.py", f"{ADAPTER}/test_reader_results.py"]  # fmt: skip
+ALREADY_TOLD = [
+    "-k",
+    "not every_number",
+]  # that stories hold every number has been seen when they were played
 # part -> (files, whether vignettes are its tests, its test files, the quick ones first)
 PARTS = {
     "doses": (["fhir_adapter/dosage.py", "fhir_adapter/dose_words.py", "fhir_adapter/frequency_words.py", "fhir_adapter/amounts.py",
@@ -43,7 +47,8 @@ PARTS = {
     "reconcile": (["rules/reconcile.py"], False, [f"{RULES}/test_reconcile.py", f"{RULES}/test_engine.py"]),
     "derivations": (sorted(str(one.relative_to(ROOT)) for one in (ROOT / "rules/packs").glob("*/*.py")
                            if one.name not in {"__init__.py", "rules.py"}), True, [
-        f"{RULES}/test_pack_vka.py"]),
+        f"{RULES}/test_findings_show_their_work.py", f"{RULES}/test_pack_vka.py", f"{RULES}/test_pack_vitd.py",
+        *ALREADY_TOLD]),
 }  # fmt: skip
 
 
