@@ -1,7 +1,7 @@
 # Every target does its own set-up: a fresh checkout needs nothing but `make`.
 # Without make, scripts/bootstrap and the last line of a target do the same.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types layers check docs wheel bench lock clean
+.PHONY: help demo test coverage lint types layers check docs wheel bench lock clean
 bin := .venv/bin
 
 help: ## what can be made
@@ -14,6 +14,10 @@ demo: ## real cards for real-shaped patients, then the running service
 test: ## the whole test suite
 	sh scripts/bootstrap test
 	sh scripts/run-tests
+
+coverage: ## branches and lines that the tests take, part by part, against what is promised (long)
+	sh scripts/bootstrap test
+	$(bin)/python scripts/coverage_gate.py
 
 lint: ## style and layout of the source
 	sh scripts/bootstrap test

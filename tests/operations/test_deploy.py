@@ -163,6 +163,13 @@ class TestSystemd:
         assert int(re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[1]) > DRAIN_SECONDS + 10
 
 
+def test_every_file_that_operators_are_told_to_copy_is_there(root):
+    page = (root / "docs" / "operators" / "deploying.md").read_text()
+    named = set(re.findall(r"deploy/[\w./-]+", page))
+    assert len(named) >= 5
+    assert {name for name in named if not (root / name.rstrip("./")).exists()} == set()
+
+
 def test_every_setting_named_anywhere_exists(deploy):
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     for file in deploy.rglob("*"):
@@ -258,6 +265,19 @@ class TestCompose:
         for file in (deploy / "compose").iterdir():
             for found in re.findall(r"(?i)password=(.*)$", file.read_text(), re.MULTILINE):
                 assert found == "", file
+
+    def test_the_proxy_lets_through_what_the_service_takes(self, deploy):
+        """Sizes and addresses are those of the service: a body that it would read is not refused before it."""
+        text = (deploy / "compose" / "Caddyfile").read_text()
+        limits = re.findall(r"request_body @(\w+) \{\s+max_size (\d+)MiB", text)
+        settings = Settings()
+        assert dict(limits) == {
+            "others": str(settings.max_body_bytes // 2**20), "uploads": str(settings.upload_mb),
+        }  # fmt: skip
+        assert settings.max_body_bytes % 2**20 == 0
+        (uploads,) = re.findall(r"@uploads path (\S+)", text)
+        assert f"@others not path {uploads}\n" in text
+        assert f'"POST", "{uploads}"' in (deploy.parent / "service" / "dashboard" / "runs_page.py").read_text()  # fmt: skip
 
     def test_figures_stay_inside(self, deploy):
         assert "@inside path /metrics /readyz /livez /openapi.json\n" in (deploy / "compose" / "Caddyfile").read_text()  # fmt: skip
