@@ -141,10 +141,12 @@ class Engine:
         knowledge, compiled = self._prepare(today, facts.context.profile)
         evidence = Evidence(facts, knowledge, as_of=as_of, today=today)
         work = _Work(evidence)
-        if asked:
-            work.run(compiled.plan.giving(frozenset(asked), facts))
         alive = work.follow(compiled.plan, facts)
         fired = self._fire(work, compiled, alive)
+        if (
+            asked
+        ):  # last, so that findings stand in the same order for those who ask and those who do not
+            work.run(compiled.plan.giving(frozenset(asked), facts))
         kept, superseded = supersede(fired, self.rulebook.cards, evidence, quiet)
         spoken, suppressed = suppress(
             kept, history, as_of=as_of, user=user, evidence=evidence, cards=self.rulebook.cards

@@ -2,12 +2,18 @@
 
 import csv
 import json
+from pathlib import Path
 
+import msgspec
 import pytest
 
+from service.alerts.folding import fold
+from service.batch.answers import MEASURED
 from service.batch.run import Run
 from service.batch.values import Options, OutputRefused
+from service.documents import cases_in
 from service.explaining import explanation_of, read_moment
+from service.settings import Settings
 from tests.service.batch.people import (
     AS_OF,
     WARFARIN,
@@ -104,9 +110,7 @@ def hook_call(own, shared):
 
 def alone(people, document):
     from service.bootstrap import build_engine
-    from service.documents import cases_in
     from service.explanation import Explainer
-    from service.settings import Settings
 
     settings = Settings.read()
     engine = build_engine(settings)
@@ -116,6 +120,25 @@ def alone(people, document):
             told = explanation_of(case, read_moment(AS_OF), engine, explainer, settings)
             for one in told["recommendations"]:
                 yield case.patient_id, one["rule"], one["summary"]
+
+
+def test_what_a_run_counts_besides_leaves_every_answer_as_it_is():
+    from service.bootstrap import build_engine
+    from service.review import review
+
+    settings = Settings.read()
+    engine = build_engine(settings)
+    asked = 0
+    for path in sorted((Path(__file__).parents[2] / "acceptance" / "cases").glob("V*.json")):
+        (case,) = cases_in(json.loads(path.read_text())["request"], settings)
+        plain = review(case, read_moment(AS_OF), engine)
+        counting = msgspec.structs.replace(case, asked=MEASURED)
+        measured = review(counting, read_moment(AS_OF), engine)
+        assert fold(measured.assessment, measured.facts) == fold(plain.assessment, plain.facts), (
+            path.stem
+        )
+        asked += any(one.name in MEASURED for one in measured.assessment.findings)
+    assert asked > 20
 
 
 @pytest.mark.parametrize("engine", ["compiled", "durable"])
