@@ -113,9 +113,9 @@ class Sieve:
         if not self._quick or not kind:
             yield from _every(data, certain=False)
         elif kind in _ALL:
-            plain = b'"' + kind.encode() + b'"'
+            opening = _opening(kind)
             for one in _every(data, certain=True):
-                yield one if plain in one.line else one._replace(certain=False)
+                yield one if one.line.startswith(opening) else one._replace(certain=False)
         elif kind in MEDICATION_RECORDS:
             yield from self._by_element(data, kind, _BY_PRODUCT)
         elif kind in _BY_CODE:
@@ -136,7 +136,7 @@ class Sieve:
         """
         concerns = self._relevance.concerns_element
         begins, pattern, again = element
-        opening = b'{"resourceType":"' + kind.encode() + b'"'
+        opening = _opening(kind)
         strange: Collection[int] = frozenset()
         dull: set[bytes] = set()
         if self._library != "none":
@@ -170,8 +170,14 @@ class Sieve:
         else:
             coded = self._lines_found(data, kind, "coded")
             other = self._lines_found(data, kind, "other")
+        opening = _opening(kind)
         for number, line in sorted((coded | other).items()):
-            certain = number in coded and _CONTAINER.search(line) is None and kind == "Observation"
+            certain = (
+                number in coded
+                and kind == "Observation"
+                and line.startswith(opening)
+                and _CONTAINER.search(line) is None
+            )
             if certain or number in coded or self._could_matter(line, kind):
                 yield Sifted(number, line, certain)
 
@@ -241,6 +247,11 @@ class Sieve:
         if not codes or not all(map(_PLAIN_CODE.fullmatch, codes)):
             return None
         return [re.escape(one).encode() for one in sorted(codes)]
+
+
+def _opening(kind: str) -> bytes:
+    """How nearly all servers begin a line; one that begins otherwise is looked at more closely."""
+    return b'{"resourceType":"' + kind.encode() + b'"'
 
 
 def _other_types(kind: str, read: Iterable[str]) -> list[bytes]:

@@ -91,13 +91,17 @@ class Run:
             plan = self._plan(inputs, options, resume=resume)
             if self._handover is not None:
                 self._handover.prepare(self.work)
-            with self._crew() as crew:
-                scans = self._scan(plan, crew)
-                self._find_outdated(plan, crew)
-                _refuse_changed(inputs.sources)
-                delivery = self._deliver(inputs, scans)
-                shards = self._review(plan, crew)
-            return self._write(plan, inputs, scans, shards, delivery)
+            inputs.sources = _as_planned(inputs.sources, plan)
+            while True:
+                with self._crew() as crew:
+                    scans = self._scan(plan, crew)
+                    if self._take_for_mixed(plan, inputs, scans):
+                        continue  # with a crew that knows
+                    self._find_outdated(plan, crew)
+                    _refuse_changed(inputs.sources)
+                    delivery = self._deliver(inputs, scans)
+                    shards = self._review(plan, crew)
+                return self._write(plan, inputs, scans, shards, delivery)
 
     # Steps -----------------------------------------------------------------------------------------------------
 
@@ -144,8 +148,7 @@ class Run:
         if (self.out / "run.json").exists():
             raise OutputRefused(f"{self.out} holds a finished run: choose a new folder.")
         self.work.mkdir(exist_ok=True)
-        shelf = read_shelf(inputs.sources, inputs.deletions)
-        write_whole(self.work / "medications", msgspec.msgpack.encode(shelf))
+        self._fill_shelf(inputs)
         write_whole(self.work / workshop.DELETIONS, msgspec.json.encode(inputs.deletions))
         write_whole(known, msgspec.json.encode(plan))
         return plan
@@ -168,6 +171,32 @@ class Run:
             self.progress.step(_weight(plan.tasks[number]))
         self.progress.end()
         return [done[task.number] for task in plan.tasks]
+
+    def _take_for_mixed(self, plan: Blueprint, inputs: Inputs, scans: list[ScanReport]) -> bool:
+        """Files whose beginning showed one type, and that hold others, are read again, every line parsed.
+
+        Without that, Medications among them would be missed, and later versions of what else they hold.
+        """
+        mixed = {number for report in scans for number in report.mixed}
+        if not mixed:
+            return False
+        plan.tasks = [
+            msgspec.structs.replace(task, stretches=tuple(
+                msgspec.structs.replace(one, kind=MIXED) if one.file in mixed else one
+                for one in task.stretches
+            ))
+            for task in plan.tasks
+        ]  # fmt: skip
+        inputs.sources = _as_planned(inputs.sources, plan)
+        for task in plan.tasks:
+            scanned_file(self.work, task.number).unlink(missing_ok=True)
+        self._fill_shelf(inputs)
+        write_whole(self.work / "plan.json", msgspec.json.encode(plan))
+        return True
+
+    def _fill_shelf(self, inputs: Inputs) -> None:
+        shelf = read_shelf(inputs.sources, inputs.deletions)
+        write_whole(self.work / "medications", msgspec.msgpack.encode(shelf))
 
     def _find_outdated(self, plan: Blueprint, crew: Crew) -> None:
         """Which kept records stand somewhere in a later version; whoever reviews leaves these out."""
@@ -305,6 +334,14 @@ def _stoppable() -> Iterator[None]:
         ) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _as_planned(sources: Sequence[Source], plan: Blueprint) -> list[Source]:
+    """The sources as the plan has them: some turned out to hold several types after all."""
+    kinds = {one.file: one.kind for task in plan.tasks for one in task.stretches}
+    return [
+        msgspec.structs.replace(source, kind=kinds[number]) for number, source in enumerate(sources)
+    ]
 
 
 def _weight(task: Task) -> int:

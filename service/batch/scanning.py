@@ -54,7 +54,7 @@ class Scanner:
 
     def _lines(self, stretch: Stretch, chunk: Chunk, keep: Keep, report: ScanReport) -> None:
         for number, line, certain in self._sieve.sift(chunk.data, stretch.kind):
-            if not certain and self._is_dull(line, report):
+            if not certain and self._is_dull(line, stretch, report):
                 continue
             place = _Place(stretch, chunk.line + number, report)
             if certain:
@@ -65,7 +65,7 @@ class Scanner:
                     continue
             self._parse(place, line, keep, certain=certain)
 
-    def _is_dull(self, line: bytes, report: ScanReport) -> bool:
+    def _is_dull(self, line: bytes, stretch: Stretch, report: ScanReport) -> bool:
         """Whether a line is one resource of no concern: nearly all are, so this comes before anything else."""
         try:
             value = orjson.loads(line)
@@ -74,8 +74,14 @@ class Scanner:
         kind = value.get("resourceType") if value.__class__ is dict else None
         if kind.__class__ is not str or kind in _CONTAINERS or self._sieve.concerns(value):
             return False
-        report.types[kind] = report.types.get(kind, 0) + 1
+        self._count(kind, stretch, report)
         return True
+
+    def _count(self, kind: str, stretch: Stretch, report: ScanReport) -> None:
+        report.types[kind] = report.types.get(kind, 0) + 1
+        expected = stretch.kind or kind
+        if kind != expected and (kind == "Medication" or self._sieve.reads(kind)):
+            report.mixed.add(stretch.file)
 
     def _parse(self, place: _Place, line: bytes, keep: Keep, *, certain: bool) -> None:
         """The exact way for a line that bytes alone do not settle."""
@@ -97,7 +103,7 @@ class Scanner:
         if kind in _CONTAINERS:
             self._contents(place, line, value, keep)
             return
-        place.report.types[kind] = place.report.types.get(kind, 0) + 1
+        self._count(kind, place.stretch, place.report)
         if kind == "Medication":
             return  # read before all others, see medications.py
         if certain or self._sieve.concerns(value):

@@ -12,8 +12,10 @@ import pytest
 from service.batch.run import Run
 from tests.service.batch.people import (
     AS_OF,
+    LOINC,
     WARFARIN,
     bundle,
+    coded,
     lab,
     of_each_type,
     patient,
@@ -255,3 +257,34 @@ def test_the_command_says_at_its_end_that_something_was_rejected(tmp_path):
     assert done.returncode == 12
     assert b"1 rejects" in done.stdout
     assert io.BytesIO(done.stderr).readlines()
+
+
+@pytest.mark.parametrize("first", ["Condition", "Observation", "Patient", "Encounter", "Goal"])
+def test_a_file_that_begins_with_one_type_and_goes_on_with_others_loses_nothing(tmp_path, first):
+    """As ``cat *.ndjson`` makes it: the Medications stand far behind the beginning, and so do later versions."""
+    people, shared = population(8)
+    whose = {"subject": {"reference": "Patient/p000"}}
+    many = [patient(f"x{n}") if first == "Patient" else {"resourceType": first, "id": f"x{n}", **whose} for n in range(150)]  # fmt: skip
+    everything = [*(one for own in people.values() for one in own), *shared]
+    later = next(one for one in people["p001"] if one.get("code", {}).get("coding", [{}])[0].get("code") == "1989-3")  # fmt: skip
+    later["meta"] = {"lastUpdated": "2026-11-01T00:00:00Z"}
+    corrected = later | {"code": coded(LOINC, "8480-6"), "meta": {"lastUpdated": "2026-11-02T00:00:00Z"}}  # fmt: skip
+    folder = tmp_path / "in"
+    folder.mkdir()
+    # A reference may name the type of the patient: that makes it no Patient
+    text = "".join(
+        json.dumps(one, separators=(",", ":")) + "\n" for one in [*many, *everything, corrected]
+    )
+    (folder / "all.ndjson").write_text(
+        text.replace('{"reference":"Patient/', '{"type":"Patient","reference":"Patient/')
+    )
+    apart = write_lines(tmp_path / "apart", {"all": [*many, *everything, corrected]}, [])
+    Run(tmp_path / "whole").review([folder], options())
+    Run(tmp_path / "whole-2").review([folder], options(sieve=False))
+    Run(tmp_path / "apart-out").review([apart], options())
+    told = results(tmp_path / "whole", ["DetectedIssue.ndjson", "recommendations.csv"])
+    assert told == results(tmp_path / "apart-out", ["DetectedIssue.ndjson", "recommendations.csv"])
+    assert told == results(tmp_path / "whole-2", ["DetectedIssue.ndjson", "recommendations.csv"])
+    assert "dq-supplement-dose-unknown" in {row["rule"] for row in rows(tmp_path / "whole")}
+    account = json.loads((tmp_path / "whole" / "run.json").read_text())
+    assert (account["outdated"], account["inputs"][0]["type"]) == (1, "mixed")
