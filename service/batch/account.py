@@ -60,6 +60,7 @@ class Account:
                 "reviewed": reviewed,
                 "rejected": patients - reviewed,
                 "nothing_to_say": sum(report.silent for report in shards),
+                "untriggered": sum(report.untriggered for report in shards),
             },
             "firings": _total(report.firings for report in shards),
             "indicators": _total(report.indicators for report in shards),

@@ -102,6 +102,7 @@ class Reviewer:
         if len(records) > 1:
             if self._untriggered.holds_of(key, records):
                 _nothing_said(report)
+                report.untriggered += 1
                 return None
             return self._reviewed(key, records, report)[0]
         traits = traits_of(key, records[0])

@@ -56,7 +56,7 @@ class Untriggered:
         self._today = today
         self._alone = alone
         self._quick = quick
-        self._decided: dict[_Key, bool | None] = {}
+        self._decided: dict[_Key, bool] = {}
 
     def holds_of(self, key: str, records: Sequence[Record]) -> bool:
         """Whether these are a plain Patient and results that no rule can take up for such a patient."""
@@ -95,11 +95,12 @@ class Untriggered:
             known = self._decided.get((one, measures)) if one is not None else None
             if known is not None:
                 return known
-        if len(self._decided) >= _MOST_REMEMBERED:
-            return False
         seen = self._looked_at(key, patient, measures)
-        alike = seen is None or OWN.isdisjoint(seen)  # to review somebody in vain does no harm
-        self._decided[rough if alike and rough is not None else traits, measures] = seen is not None
+        if len(self._decided) < _MOST_REMEMBERED:
+            # What was said about one may rest on the day of birth: it stands for no other, or the order would show
+            alike = seen is not None and OWN.isdisjoint(seen)
+            whom = rough if alike and rough is not None else traits
+            self._decided[whom, measures] = seen is not None
         return seen is not None
 
     def _looked_at(

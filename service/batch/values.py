@@ -91,20 +91,25 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScanReport(msgspec.Struct, kw_only=True):
-    """What one task saw; ``stretches`` are (file, offset, lines, bytes, crc32) each."""
+    """What one task saw; ``stretches`` are (file, offset, lines, bytes, crc32) each.
+
+    ``mixed`` are files whose beginning showed one type, and whose lines hold others that rules read.
+    """
 
     stretches: list[tuple[int, int, int, int, int]] = []
     rejects: list[Reject] = []
     types: dict[str, int] = {}
+    mixed: set[int] = set()
     hits: int = 0
 
 
 class ShardReport(msgspec.Struct, kw_only=True):
-    """What the review of one shard came to."""
+    """What the review of one shard came to; the ``untriggered`` are among the ``silent``, and these among the ``reviewed``."""
 
     patients: int = 0
     reviewed: int = 0
     silent: int = 0
+    untriggered: int = 0
     rejects: list[Reject] = []
     firings: dict[str, int] = {}
     indicators: dict[str, int] = {}
@@ -119,6 +124,7 @@ class ShardReport(msgspec.Struct, kw_only=True):
         self.patients += other.patients
         self.reviewed += other.reviewed
         self.silent += other.silent
+        self.untriggered += other.untriggered
         self.failures += other.failures
         self.deleted += other.deleted
         self.outdated += other.outdated

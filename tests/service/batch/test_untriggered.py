@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from rules.engine import Engine
 from rules.rulebook import load_rulebook
 from service.batch.reviewing import Reviewer
+from service.batch.run import Run
 from service.batch.shards import Form, Record
+from service.batch.untriggered import Untriggered
 from service.batch.values import ShardReport
 from service.documents import TYPES_OF_SOURCE
 from tests.service.batch.people import WARFARIN, lab, patient, request, statement
@@ -126,6 +128,41 @@ def test_a_result_that_a_rule_takes_up_by_itself_is_reviewed(monkeypatch, codes)
 
 def test_context_of_a_trigger_is_reviewed(monkeypatch):
     assert reviews_of(monkeypatch, [CALCIUM], others=[lambda key: request(key, WARFARIN, 9)]) == 20
+
+
+def test_they_are_counted_apart_and_the_page_says_so(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    lines = {
+        "Patient": [patient(key) for key in ("ada", "ben", "cyd", "dot")],
+        "Observation": [lab("ada", CREATININE, 1, "mg/dL", 1), lab("ben", VITAMIN_D, 9, "ng/mL", 1), lab("cyd", CALCIUM, 9, "mg/dL", 1)],
+        "MedicationRequest": [request("cyd", WARFARIN, 1)],
+    }  # fmt: skip
+    for kind, own in lines.items():
+        (folder / f"{kind}.ndjson").write_text("".join(json.dumps(one) + "\n" for one in own))
+    for number, (sieve, count) in enumerate([(True, 1), (False, 0)]):
+        out = tmp_path / f"out-{number}"
+        told = Run(out).review([folder], options(sieve=sieve)).told["patients"]
+        assert (told["in"], told["reviewed"], told["untriggered"]) == (4, 4, count)
+        assert told["nothing_to_say"] >= count + 1  # dot, of whom there is the Patient alone
+        assert ("With context only" in (out / "summary.html").read_text()) == bool(count)
+
+
+def test_what_was_found_about_one_infant_stands_for_no_other():
+    """Here something is said about the first day of life alone: whoever comes first must not decide for the rest."""
+    one, born = reviewer(), {"new": "2026-11-21", "older": "2026-10-02"}
+    charts = {
+        key: [Record(key, Form.LINE, 0, 0, number, json.dumps(line).encode())
+              for number, line in enumerate([patient(key, born=day), lab(key, CREATININE, 1, "", 1)])]
+        for key, day in born.items()
+    }  # fmt: skip
+    for order in (["new", "older"], ["older", "new"]):
+        untriggered = Untriggered(
+            ENGINE, one._as_of, one._today, quick=True,
+            alone=lambda key, record: None if key == "new" else one._silent_alone(key, record),
+        )  # fmt: skip
+        found = {key: untriggered.holds_of(key, charts[key]) for key in order}
+        assert found == {"new": False, "older": True}
 
 
 def test_a_rule_that_argues_from_absence_still_speaks(monkeypatch):
