@@ -28,8 +28,8 @@ COLUMNS: Final = (
     "missing",
     "evidence",
 )
-# What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection").
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "|")
+# What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection"); some also in full width.
+FORMULA: Final = "=+-@\t\r\n|\uff1d\uff0b\uff0d\uff20"
 ISSUES: Final = "DetectedIssue.ndjson"
 RECOMMENDATIONS: Final = "recommendations.csv"
 PARQUET: Final = "recommendations.parquet"
@@ -111,7 +111,7 @@ def _line(value: Any) -> bytes:
 
 def _cell(value: Any) -> str:
     text = " ".join(value) if isinstance(value, list) else str(value)
-    return "'" + text if text.startswith(_FORMULA) else text
+    return "'" + text if text.startswith(tuple(FORMULA)) else text
 
 
 def _csv_line(cells: Iterable[str]) -> bytes:

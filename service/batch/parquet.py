@@ -1,4 +1,4 @@
-"""Recommendations as a Parquet table (extra ``batch``); the schema is documented in docs/analysts/outputs.md."""
+"""Recommendations as a Parquet table (extra ``batch``); the schema is documented in docs/analysts/reviewing-a-population.md."""
 
 from __future__ import annotations
 

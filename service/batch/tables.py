@@ -9,12 +9,21 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rules.errors import RequestError
-from service.batch.outputs import COLUMNS, FAILURES, GAPS, PARQUET, RECOMMENDATIONS, REJECTS
+from service.batch.outputs import (
+    COLUMNS,
+    FAILURES,
+    FORMULA,
+    GAPS,
+    PARQUET,
+    RECOMMENDATIONS,
+    REJECTS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +161,7 @@ def _recommendations(folder: Path) -> str:
     columns = ", ".join(
         f"string_split({name}, ' ') AS {name}"
         if name in _LISTS
-        else f"regexp_replace({name}, '^''([=+@|\\-\\t\\r\\n])', '\\1') AS {name}"
+        else f"regexp_replace({name}, '^''([{re.escape(FORMULA)}])', '\\1') AS {name}"
         for name in COLUMNS
     )
     source = f"read_csv({_quoted(folder / RECOMMENDATIONS)}, header=true, all_varchar=true)"
