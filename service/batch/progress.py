@@ -83,4 +83,6 @@ class Progress:
         seconds = max(time.monotonic() - self._began, 1e-6)
         if self._unit == "bytes":
             return f"{(self._done - self._skipped) / 1e6 / seconds:,.0f} MB/s"
-        return f"{self._patients / seconds:,.0f} patients/s"
+        if self._unit == "shards":
+            return f"{self._patients / seconds:,.0f} patients/s"
+        return f"{self._done:,} of {self._total:,} {self._unit}"
