@@ -5,13 +5,14 @@ other work on the machine disturbs least. Memory is the largest resident set of 
 start" takes off what the same command costs for twenty patients. Two workers are compared with one by the clock, which
 other work does disturb, and by processor seconds: one worker's, over those of the first process and half of the others'.
 
-    python -m benchmarks.batch [--patients N] [--quick] [--rounds N] [--also N] [--exports FOLDER]
+    python -m benchmarks.batch [--patients N] [--quick] [--rounds N] [--also N] [--exports FOLDER] [--keep]
 
 With ``--exports`` the invented exports are kept, and used again.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, NamedTuple
 
+from benchmarks import report
 from benchmarks.batch_commands import (
     BYTES,
     COSTS,
@@ -229,17 +231,34 @@ def _say(row: dict[str, Any]) -> None:
     sys.stderr.write(json.dumps(row) + "\n")
 
 
-def _after(flag: str) -> str:
-    given = [*sys.argv, ""]
-    return given[given.index(flag) + 1] if flag in given else ""
+def _asked(arguments: list[str]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.batch",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=(__doc__ or "").partition("    python")[0],
+    )
+    parser.add_argument("--quick", action="store_true", help="1,000 patients, one round, no Spark")
+    parser.add_argument("--patients", type=int, metavar="N", help="how many (default 20,000)")
+    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="default 3")
+    parser.add_argument("--also", type=int, default=0, metavar="N", help="and one round with N")
+    parser.add_argument(
+        "--exports",
+        type=Path,
+        metavar="FOLDER",
+        help="keeps the invented exports (54 KB a patient)",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the results beside the others, write the page"
+    )
+    parser.add_argument("--remark", default="", help="stands beside the results that are kept")
+    return vars(parser.parse_args(arguments))
 
 
 if __name__ == "__main__":
-    rows = measure(
-        quick="--quick" in sys.argv,
-        patients=int(_after("--patients") or 0) or None,
-        rounds=int(_after("--rounds") or 0),
-        also=int(_after("--also") or 0),
-        exports=Path(_after("--exports")) if "--exports" in sys.argv else None,
-    )
+    asked = _asked(sys.argv[1:])
+    keep, remark = asked.pop("keep"), asked.pop("remark")
+    rows = measure(**asked)
+    if keep:
+        report.keep("batch", rows, remark, report.RESULTS)
+        report.PAGE.write_text(report.page(report.kept()))
     print(json.dumps(rows, indent=2))
