@@ -46,13 +46,16 @@ def review_on_spark(
     *,
     spark: Any,
     progress: Progress | None = None,
+    resume: bool = False,
 ) -> Account:
     """Review a population with a running ``SparkSession``; for notebooks and jobs.
+
+    ``resume`` goes on with an interrupted run in ``out``; where there is none, it changes nothing.
 
     Raises:
         As ``service.batch.run.Run.review``.
     """
-    return SparkRun(out, spark=spark, progress=progress).review(paths, options)
+    return SparkRun(out, spark=spark, progress=progress).review(paths, options, resume=resume)
 
 
 def session(master: str) -> Any:
