@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from fhir_adapter.ndjson import is_zipped
 from rules.errors import RequestError
 from service.batch import workshop
 from service.batch.account import Account
 from service.batch.crew import Crew
-from service.batch.inputs import MIXED, Inputs, Source, find_inputs, incomplete_types, tasks_of
+from service.batch.inputs import MIXED, Inputs, find_inputs, incomplete_types, tasks_of
 from service.batch.medications import read_shelf
 from service.batch.outputs import answers_in, write_outputs
+from service.batch.planning import as_planned, refuse_changed, shards_for, take_for_mixed
 from service.batch.progress import Progress
 from service.batch.shards import ShardReader
 from service.batch.spark_parts import HITS, forget_parts
@@ -51,7 +51,6 @@ WORK: Final = ".work"
 NOT_FETCHED: Final = "not fetched"
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 INCOMPLETE: Final = "not fetched as a whole"
-_SHARD_BYTES: Final = 32 * 1024 * 1024
 
 
 class Run:
@@ -91,14 +90,14 @@ class Run:
             plan = self._plan(inputs, options, resume=resume)
             if self._handover is not None:
                 self._handover.prepare(self.work)
-            inputs.sources = _as_planned(inputs.sources, plan)
+            inputs.sources = as_planned(inputs.sources, plan)
             while True:
                 with self._crew() as crew:
                     scans = self._scan(plan, crew)
                     if self._take_for_mixed(plan, inputs, scans):
                         continue  # with a crew that knows
                     self._find_outdated(plan, crew)
-                    _refuse_changed(inputs.sources)
+                    refuse_changed(inputs.sources)
                     delivery = self._deliver(inputs, scans)
                     shards = self._review(plan, crew)
                 return self._write(plan, inputs, scans, shards, delivery)
@@ -119,7 +118,7 @@ class Run:
             options=options,
             tasks=tasks_of(inputs.sources),
             names=[source.name for source in inputs.sources],
-            shards=_shards_for(inputs.sources),
+            shards=shards_for(inputs.sources),
             fingerprint="",
         )
         plan.fingerprint = hashlib.sha256(
@@ -177,17 +176,9 @@ class Run:
 
         Without that, Medications among them would be missed, and later versions of what else they hold.
         """
-        mixed = {number for report in scans for number in report.mixed}
-        if not mixed:
+        if not take_for_mixed(plan, {number for report in scans for number in report.mixed}):
             return False
-        plan.tasks = [
-            msgspec.structs.replace(task, stretches=tuple(
-                msgspec.structs.replace(one, kind=MIXED) if one.file in mixed else one
-                for one in task.stretches
-            ))
-            for task in plan.tasks
-        ]  # fmt: skip
-        inputs.sources = _as_planned(inputs.sources, plan)
+        inputs.sources = as_planned(inputs.sources, plan)
         for task in plan.tasks:
             scanned_file(self.work, task.number).unlink(missing_ok=True)
         self._fill_shelf(inputs)
@@ -336,28 +327,5 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _as_planned(sources: Sequence[Source], plan: Blueprint) -> list[Source]:
-    """The sources as the plan has them: some turned out to hold several types after all."""
-    kinds = {one.file: one.kind for task in plan.tasks for one in task.stretches}
-    return [
-        msgspec.structs.replace(source, kind=kinds[number]) for number, source in enumerate(sources)
-    ]
-
-
 def _weight(task: Task) -> int:
     return sum(one.length or Path(one.path).stat().st_size for one in task.stretches)
-
-
-def _shards_for(sources: Sequence[Source]) -> int:
-    size = sum(source.size * (8 if is_zipped(Path(source.path)) else 1) for source in sources)
-    return max(4, min(1024, size // _SHARD_BYTES))
-
-
-def _refuse_changed(sources: Sequence[Source]) -> None:
-    for source in sources:
-        try:
-            state = Path(source.path).stat()
-        except OSError:
-            raise RequestError(f"{source.name} vanished while it was read.") from None
-        if (state.st_size, state.st_mtime_ns) != (source.size, source.changed):
-            raise RequestError(f"{source.name} changed while it was read.")

@@ -33,6 +33,7 @@ def spark(monkeypatch):
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     made = session("local-cluster[2,1,1024]")
     made.sparkContext.setLogLevel("OFF")
+    made.conf.set("spark.sql.shuffle.partitions", "2")
     yield made
     made.stop()
 
