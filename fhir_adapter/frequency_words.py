@@ -117,17 +117,16 @@ class FrequencyWords:
         return Frequency(masked, intervals[0], ranged=any(one.ranged for one in said))
 
     def _said(self, folded: str) -> list[_Said]:
-        """Every frequency in the text; of those that overlap, the longest."""
+        """Every frequency in the text; of those that overlap, the one that begins first."""
         found: list[_Said] = []
         for pattern in self._patterns:
             for match in pattern.finditer(folded):
                 groups = match.groupdict()
                 ranged = bool(groups.get("n2") or groups.get("t2"))
                 found.append(_Said(match.start(), match.end(), self._interval(groups), ranged))
-        found.sort(key=lambda one: (one.start - one.end, one.start))
         kept: list[_Said] = []
-        for one in found:
-            if all(one.end <= other.start or one.start >= other.end for other in kept):
+        for one in sorted(found, key=lambda said: said.start):
+            if not kept or one.start >= kept[-1].end:
                 kept.append(one)
         return kept
 

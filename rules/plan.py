@@ -63,8 +63,8 @@ class Stage:
         derivation: Derivation | None,
         remaining: tuple[Derivation, ...],
         alive: frozenset[str],
-        matched: frozenset[Pattern],
-        watched: tuple[Pattern, ...],
+        matched: frozenset[Pattern] = frozenset(),
+        watched: tuple[Pattern, ...] = (),
     ) -> None:
         self.derivation = derivation
         self.remaining = remaining
@@ -182,7 +182,7 @@ class Plan:
             reachable = [one for one in remaining if coming.intersection(one.gives)]
             remaining = self._giving_way(reachable, asked)
         if not remaining:
-            return self._kept(Stage(None, (), alive, frozenset(), ()))
+            return self._kept(Stage(None, (), alive))
         following = self._most_telling(remaining, alive, matched)
         relevant = {p for rule in alive for p in self._wants[rule].all_of}
         required = {name for one in remaining for name in one.requires}

@@ -52,12 +52,44 @@ def test_a_number_as_people_write_it(text, counts_units, expected):
         ("5 mg/g", [(5.0, "mass", 1000.0, "other", 1.0)]),
         ("125 mcg (5,000 iu)", [(125.0, "mass", 1.0, "", 1.0), (5000.0, "units", 1.0, "", 1.0)]),
         ("x100mcgs", []),
+        (
+            "800 iu, 400 iu/ml",
+            [(800.0, "units", 1.0, "", 1.0), (400.0, "units", 1.0, "volume", 1.0)],
+        ),
+        (
+            "10 mcg as 400 iu/ml",
+            [(10.0, "mass", 1.0, "", 1.0), (400.0, "units", 1.0, "volume", 1.0)],
+        ),
+        (
+            "10 mcg (400 iu)/2 ml",
+            [(10.0, "mass", 1.0, "volume", 2.0), (400.0, "units", 1.0, "volume", 2.0)],
+        ),
+        (
+            "10 mcg/drop (400 iu/ml)",
+            [(10.0, "mass", 1.0, "drops", 1.0), (400.0, "units", 1.0, "volume", 1.0)],
+        ),
+        ("2000 iu per tsp", [(2000.0, "units", 1.0, "volume", 5.0)]),
+        ("0.5 mg/kg", [(0.5, "mass", 1000.0, "other", 1.0)]),
         ("no amount", []),
     ],
 )
 def test_strengths_with_what_they_are_per(vocabulary, text, expected):
     found = amount_words(vocabulary).strengths(fold(text))
     assert [(s.value, s.unit.dimension, s.unit.times, s.per, s.per_count) for s in found] == expected  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "ranged"),
+    [
+        ("1000-2000 iu", 1000, True), ("1.000 bis 2.000 iu", 1000, True), ("200 - 2000 iu", 200, True), ("199-2000 iu", 199, False),
+        ("2000-1000 iu", 2000, False), ("2000-2000 iu", 2000, False), ("2000 iu", None, False), ("d3 - 2000 iu", None, False),
+    ],
+)  # fmt: skip
+def test_a_range_and_what_is_none(vocabulary, text, low, ranged):
+    """From two to a thousand units is no range: the first number is a count, or the end of a name."""
+    (only,) = amount_words(vocabulary).strengths(text)
+    assert (only.low, only.ranged) == (low, ranged)
+    assert only.start == (0 if ranged else text.rindex(" ") - 4)
 
 
 def test_a_strength_says_where_it_stands(vocabulary):

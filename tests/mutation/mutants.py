@@ -56,7 +56,32 @@ def mutants_of(root, path):
             start, was = spans[node].start, _code(node)
             line = text.count(b"\n", 0, start) + 1
             for changed in operator(node):
+                if _strictness_alone(node, changed):
+                    continue
                 yield Mutant(path, function, line, was, _code(changed), start, spans[node].length)
+
+
+def _is_strict(argument):
+    return argument.keyword is not None and argument.keyword.value == "strict"
+
+
+def _strictness_alone(node, changed):
+    """Whether only the assertion of ``zip`` is changed or left out, that its arguments are equally long."""
+    if not isinstance(node, cst.Call) or not isinstance(changed, cst.Call):
+        return False
+    left, right = (
+        [
+            _code(one.with_changes(comma=cst.MaybeSentinel.DEFAULT))
+            for one in call.args
+            if not _is_strict(one)
+        ]
+        for call in (node, changed)
+    )
+    return (
+        left == right
+        and _code(node.func) == _code(changed.func)
+        and any(map(_is_strict, node.args))
+    )
 
 
 def _code(node):
@@ -97,6 +122,9 @@ class _Finder(cst.CSTVisitor):
 
     def visit_Assert(self, _node):  # noqa: N802
         return False
+
+    def visit_Arg(self, node):  # noqa: N802
+        return not _is_strict(node)  # zip(..., strict=True) asserts that both are as long
 
     def on_visit(self, node):
         inside = super().on_visit(node)

@@ -70,6 +70,12 @@ def test_conditions_are_changed_and_words_are_not(written):
     ]
 
 
+def test_that_two_lists_are_as_long_is_an_assertion_and_no_logic(tmp_path):
+    (tmp_path / "pairs.py").write_text("def f(a, b):\n    return zip(a, b, strict=True)\n")
+    found = [one.now for one in mutants_of(tmp_path, Path("pairs.py"))]
+    assert found == ["zip(None, b, strict=True)", "zip(a, None, strict=True)", "zip(b, strict=True)", "zip(a, strict=True)"]  # fmt: skip
+
+
 def test_a_planted_fault_is_in_force_behind_a_decorator_and_a_cache(written):
     """In a process of its own: what is planted stays planted."""
     program = """

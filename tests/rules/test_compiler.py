@@ -84,6 +84,24 @@ def test_a_rule_stands_after_every_rule_that_infers_what_it_reads_or_denies():
     assert program.triggers("last") == {"finding:k"}
 
 
+def test_a_program_tells_what_its_rules_look_at():
+    program = compile_rules(
+        [
+            made(c.p << fact("patient") & (m.age_years >= 18), c.k << finding("k") & (m.dose > 1)),
+            made(c.v << finding("vka") & (m.days > 3), none(finding("said")), name="b"),
+        ],
+        SCHEMA,
+        PARAMETERS,
+    )
+    assert program.tested("patient") == {"age_years"}
+    assert program.tested("finding:k") == {"dose"}
+    assert program.tested("finding:said") == frozenset()
+    assert program.findings_of(frozenset({"b"})) == {"vka", "said"}
+    assert program.findings_of(frozenset({"a", "b"})) == {"k", "vka", "said"}
+    assert program.could_fire(0, {"patient", "finding:k"})
+    assert not program.could_fire(0, {"patient", "finding:said"})
+
+
 def test_no_rules_make_a_program_without_strata():
     assert compile_rules([], SCHEMA, PARAMETERS).strata == 0
 
@@ -200,11 +218,34 @@ def test_an_undeclared_inference_and_a_second_rule_of_one_name_are_refused():
         {"finding:x": {"a.b": "text"}},
         {"finding:x": {"f": "day"}},
         {"finding:x": {f"f{n}": "integer?" for n in range(121)}},
+        {"finding:x": {"f": "text??"}},
+        {"finding:x": {"Upper": "text"}},
     ],
 )
 def test_a_field_the_engine_could_not_hold_is_refused(schema):
     with pytest.raises(UnsafeRule):
         compile_rules([], schema, {})
+
+
+def test_as_many_fields_as_the_engine_holds_are_accepted():
+    assert (
+        compile_rules([], {"finding:x": {f"f{n}": "integer?" for n in range(120)}}, {}).strata == 0
+    )
+
+
+def test_as_many_tests_as_the_engine_holds_are_accepted_in_one_pattern():
+    tests = tuple(Test("dose", ">", n) for n in range(MOST_TESTS))
+    assert len(compiled(c.x << Pattern("finding:k", tests)).steps[1].tests) == MOST_TESTS
+
+
+def test_a_test_written_twice_is_made_once():
+    ready = compiled(c.k << finding("k") & (m.dose > 1) & (m.dose > 1))
+    assert ready.steps[1].tests == (Check("dose", ">", 1.0),)
+
+
+def test_the_largest_numbers_fit():
+    assert fit("integer", 2**53) == 2**53
+    assert fit("number", -(2.0**53)) == -(2.0**53)
 
 
 def test_the_longest_rules_that_are_accepted_run_in_both_engines():
