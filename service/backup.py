@@ -16,14 +16,19 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from rules.errors import DekacardError
+from rules.errors import DekacardError, Unavailable
 from service.alerts import schema
 from service.alerts.database import Database
 
 _MANIFEST = "manifest.json"
 _SECONDS = 3600
+_OTHER_SESSIONS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND pid <> pg_backend_pid() AND application_name = 'dekacard'"
+)
 
 
 class BackupFailed(DekacardError):
@@ -91,10 +96,15 @@ def restore(
     try:
         if manifest.kind != kind:
             raise BackupFailed(f"the backup is of {manifest.kind}; give the URL of such a store.")
-        if not replace and _has_store(database):
+        there = _has_store(database)
+        if there and not replace:
             raise BackupFailed("there is a store at this URL. Say --replace to lose it.")
     finally:
         database.close()
+    if there and _is_in_use(database):
+        raise BackupFailed(
+            "the store is in use. Stop the service first: it would go on in the old one."
+        )
     if kind == "sqlite":
         _put_sqlite(database.url, folder / manifest.file)
     else:
@@ -115,9 +125,30 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _has_store(database: Database) -> bool:
-    if database.is_sqlite and not Path(make_url(database.url).database or "").exists():
+    """Whether anything would be lost; a file that cannot be read may be a damaged store."""
+    if not database.is_sqlite:
+        return schema.revision_of(database) is not None
+    if database.file is None or not database.file.exists():
         return False
-    return schema.revision_of(database) is not None
+    try:
+        return schema.revision_of(database) is not None
+    except Unavailable:
+        return True
+
+
+def _is_in_use(database: Database) -> bool:
+    """Whether another process has it open."""
+    if not database.is_sqlite:
+        with closing(Database(database.url)) as asking, asking.reading() as connection:
+            return bool(connection.scalar(_OTHER_SESSIONS))
+    with closing(sqlite3.connect(_path(database.url), timeout=1)) as alone:
+        try:  # a store leaves WAL mode only for who is alone with it
+            alone.execute("PRAGMA journal_mode=DELETE")
+        except sqlite3.OperationalError as error:
+            return error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+        except sqlite3.DatabaseError:
+            return False  # damaged: that is what the copy is for
+    return False
 
 
 def _copy_sqlite(url: str, file: Path) -> None:
@@ -136,6 +167,8 @@ def _put_sqlite(url: str, file: Path) -> None:
     part = place.with_name(f".{place.name}.restoring")
     shutil.copyfile(file, part)
     part.chmod(0o600)
+    with part.open("rb") as copied:
+        os.fsync(copied.fileno())
     for rest in ("-wal", "-shm"):
         place.with_name(place.name + rest).unlink(missing_ok=True)
     part.replace(place)

@@ -6,17 +6,14 @@ There is no default account and no default password; a password is never taken f
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
-if TYPE_CHECKING:
-    from service.alerts.database import Database
-    from service.alerts.keyring import Keyring
+from service.store_cli import store_to_change
 
 ACTOR = "operator"
 NameArgument = Annotated[str, typer.Argument(help="Name of the account.")]
@@ -48,7 +45,7 @@ def set_password(
 ) -> None:  # fmt: skip
     """Set the password with which an account signs in to the dashboard; its sessions end."""
     password = _ask()
-    with _open(store, keyring) as (database, keys):
+    with store_to_change(store, keyring) as (database, keys):
         from service.identity_passwords import set_password as store_it
 
         store_it(
@@ -62,7 +59,7 @@ def invite(
     name: NameArgument, client: ClientOption, store: StoreOption, keyring: KeysOption = _KEYRING
 ) -> None:
     """Make a one-time token with which somebody chooses the password of an account; shown once, good for a day."""
-    with _open(store, keyring) as (database, keys):
+    with store_to_change(store, keyring) as (database, keys):
         from service.identity_invitations import invite as make
 
         token = make(database, keys, tenant=client, account=name, actor=ACTOR, now=_now())
@@ -73,7 +70,7 @@ def reset_factor(
     name: NameArgument, client: ClientOption, store: StoreOption, keyring: KeysOption = _KEYRING
 ) -> None:
     """Forget the second factor of an account and its recovery codes; its sessions end."""
-    with _open(store, keyring) as (database, keys):
+    with store_to_change(store, keyring) as (database, keys):
         from service.identity_factor import reset
 
         reset(database, keys, tenant=client, account=name, actor=ACTOR, now=_now())
@@ -84,7 +81,7 @@ def sign_out(
     name: NameArgument, client: ClientOption, store: StoreOption, keyring: KeysOption = _KEYRING
 ) -> None:
     """End every session of an account."""
-    with _open(store, keyring) as (database, keys):
+    with store_to_change(store, keyring) as (database, keys):
         from service.identity import end_sessions
 
         gone = end_sessions(database, keys, tenant=client, account=name, actor=ACTOR, now=_now())
@@ -94,23 +91,6 @@ def sign_out(
 COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "password": set_password, "invite": invite, "reset-factor": reset_factor, "sign-out": sign_out,
 }  # fmt: skip
-
-
-@contextmanager
-def _open(store: str, keyring: Path) -> Iterator[tuple[Database, Keyring]]:
-    from rules.errors import DekacardError
-    from service.alerts.database import Database as Opened
-    from service.alerts.keyring import read_keyring
-
-    try:
-        database = Opened(store)
-        try:
-            yield database, read_keyring(keyring)
-        finally:
-            database.close()
-    except DekacardError as error:
-        typer.echo(f"dekacard: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 def _known_words(words: str, clients: Path | None) -> tuple[str, ...]:

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from service.identity_cli import COMMANDS
+from service.store_cli import opened_store, said_plainly, store_to_change
 
 if TYPE_CHECKING:
     from rules.engine import Engine
     from service.alerts.database import Database
     from service.alerts.keyring import Keyring
+    from service.audit import Head
 
-EXIT_FAILED = 1
 EXIT_TAMPERED = 10
 EXIT_DIFFERS = 11
 ACTOR = "operator"
@@ -64,12 +64,14 @@ def install(app: typer.Typer) -> None:
 @db_app.command()
 def upgrade(store: StoreOption) -> None:
     """Bring the schema of the store up to this version."""
-    with _open(store) as database:
+    with said_plainly():
         from service.alerts import schema
+        from service.alerts.database import Database as Opened
 
-        before = schema.revision_of(database)
-        schema.upgrade(database)
-        typer.echo(f"schema {before or 'none'} -> {schema.revision_of(database)}")
+        with closing(Opened(store)) as database:
+            before = schema.revision_of(database)
+            schema.upgrade(database)
+            typer.echo(f"schema {before or 'none'} -> {schema.revision_of(database)}")
 
 
 @db_app.command()
@@ -78,7 +80,7 @@ def keys(
     encrypt: Annotated[bool, typer.Option(help="Encrypt evidence at rest.")] = True,
 ) -> None:
     """Make the key file of a new site; an existing one is never touched."""
-    with _plainly():
+    with said_plainly():
         from service.alerts.keyring import KeyringError, new_keyring, write_keyring
 
         if keyring.exists():
@@ -92,11 +94,11 @@ def keys(
 @db_app.command("rotate-keys")
 def rotate_keys(store: StoreOption, keyring: KeysOption = _KEYRING) -> None:
     """Make a new evidence key and seal everything with it that may change."""
-    with _open(store) as database:
+    with store_to_change(store, keyring) as (database, held):
         from service import evidence_vault
-        from service.alerts.keyring import read_keyring, with_new_evidence_key, write_keyring
+        from service.alerts.keyring import with_new_evidence_key, write_keyring
 
-        fresh = with_new_evidence_key(read_keyring(keyring))
+        fresh = with_new_evidence_key(held)
         write_keyring(keyring, fresh)
         total = 0
         while done := database.write(lambda connection: evidence_vault.rotate(connection, fresh)):
@@ -112,25 +114,22 @@ def verify(
     store: StoreOption,
     keyring: KeysOption = _KEYRING,
     heads: Annotated[
-        Path | None, typer.Option(help="Heads kept elsewhere (lines of 'audit heads').")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Heads kept elsewhere (lines of 'audit heads')."
+        ),
     ] = None,
 ) -> None:
     """Find every edit, deletion, exchange or cut of the trail; exit 10 if there is one."""
-    with _open(store) as database:
-        import msgspec
-
+    with opened_store(store) as database:
         from service import audit
+        from service.alerts import schema
         from service.alerts.keyring import read_keyring
 
-        known = []
-        if heads is not None:
-            known = [
-                msgspec.json.decode(line, type=audit.Head)
-                for line in heads.read_bytes().splitlines()
-                if line
-            ]
+        held, known = read_keyring(keyring), _heads_in(heads)
+        schema.refuse_other_keyring(database, held)
         with database.reading() as connection:
-            faults = audit.verify(connection, read_keyring(keyring), known)
+            faults = audit.verify(connection, held, known)
             ends = audit.heads(connection)
         for fault in faults:
             typer.echo(f"{fault.tenant} line {fault.seq}: {fault.says}")
@@ -141,10 +140,26 @@ def verify(
         )
 
 
+def _heads_in(file: Path | None) -> list[Head]:
+    import msgspec
+
+    from service.audit import Head as Read
+
+    found: list[Head] = []
+    for number, line in enumerate(file.read_bytes().splitlines() if file else (), 1):
+        try:
+            found += [msgspec.json.decode(line, type=Read)] if line else []
+        except msgspec.MsgspecError:
+            raise typer.BadParameter(
+                f"line {number} of {file} is none of 'dekacard audit heads'.", param_hint="--heads"
+            ) from None
+    return found
+
+
 @audit_app.command("heads")
 def show_heads(store: StoreOption) -> None:
     """Print the end of every chain, to be kept where the owner of the store cannot write."""
-    with _open(store) as database:
+    with opened_store(store) as database:
         import msgspec
 
         from service import audit
@@ -166,11 +181,9 @@ def new_user(
     keyring: KeysOption = _KEYRING,
 ) -> None:
     """Make an account."""
-    with _open(store) as database:
+    with store_to_change(store, keyring) as (database, held):
         from service.alerts.access import new_account
-        from service.alerts.keyring import read_keyring
 
-        held = read_keyring(keyring)
         new_account(database, held, tenant=client, name=name, role=role, actor=ACTOR, now=_now())
         typer.echo(f"made {name} ({role}) for {client}")
 
@@ -184,11 +197,10 @@ def token(
     days: Annotated[int, typer.Option(min=1, max=366, help="Days until it expires.")] = 90,
 ) -> None:
     """Make a token for the JSON interface; it is shown once, and only here."""
-    with _open(store) as database:
+    with store_to_change(store, keyring) as (database, held):
         from service.alerts.access import mint_token
-        from service.alerts.keyring import read_keyring
 
-        held, life = read_keyring(keyring), timedelta(days=days)
+        life = timedelta(days=days)
         typer.echo(
             mint_token(
                 database, held, tenant=client, account=name, actor=ACTOR, now=_now(), life=life
@@ -199,7 +211,7 @@ def token(
 @users_app.command("list")
 def list_users(client: ClientOption, store: StoreOption) -> None:
     """Accounts of a client and the ids of their tokens."""
-    with _open(store) as database:
+    with opened_store(store) as database:
         from service.alerts.access import accounts
 
         for one in accounts(database, client):
@@ -220,13 +232,11 @@ def revoke(
     keyring: KeysOption = _KEYRING,
 ) -> None:
     """Make a token worthless."""
-    with _open(store) as database:
+    with store_to_change(store, keyring) as (database, held):
         from service.alerts.access import revoke_token
-        from service.alerts.keyring import read_keyring
 
-        revoke_token(
-            database, read_keyring(keyring), tenant=client, token=token_id, actor=ACTOR, now=_now()
-        )
+        revoke_token(database, held, tenant=client, token=token_id, actor=ACTOR, now=_now())
+        typer.echo(f"token {token_id} is worth nothing any more")
 
 
 @users_app.command()
@@ -237,13 +247,11 @@ def disable(
     keyring: KeysOption = _KEYRING,
 ) -> None:
     """Close an account and all its tokens."""
-    with _open(store) as database:
+    with store_to_change(store, keyring) as (database, held):
         from service.alerts.access import disable_account
-        from service.alerts.keyring import read_keyring
 
-        disable_account(
-            database, read_keyring(keyring), tenant=client, name=name, actor=ACTOR, now=_now()
-        )
+        disable_account(database, held, tenant=client, name=name, actor=ACTOR, now=_now())
+        typer.echo(f"{name} is closed, with all its tokens")
 
 
 def backup(
@@ -252,7 +260,7 @@ def backup(
     pg_bin: ProgramsOption = None,
 ) -> None:
     """Copy the store while it is in use. The keyring is not part of the copy."""
-    with _plainly():
+    with said_plainly():
         from service import backup as copying
 
         manifest = copying.backup(store, folder, _now(), programs=pg_bin)
@@ -268,7 +276,7 @@ def restore(
     pg_bin: ProgramsOption = None,
 ) -> None:
     """Put a copy in the place of the store (the service must be stopped)."""
-    with _plainly():
+    with said_plainly():
         from service import backup as copying
 
         manifest = copying.restore(store, folder, replace=replace, programs=pg_bin)
@@ -284,12 +292,10 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print the replayed answer.")] = False,
 ) -> None:
     """Evaluate again with the packs of that day; exit 11 if a single byte differs."""
-    with _open(store) as database:
+    with store_to_change(store, keyring) as (database, held):
         from service import replay as replaying
-        from service.alerts.keyring import read_keyring
         from service.alerts.store import Store
 
-        held = read_keyring(keyring)
         engine = _engine_of_today() if compare else None
         done = replaying.replay(Store(database, held), client, evaluation, today=engine)
         _note(database, held, "replay", f"evaluation/{evaluation}", tenant=client)
@@ -320,29 +326,6 @@ def _note(
 
     entry = AuditEntry(tenant=tenant, at=_now(), actor=ACTOR, action=action, object=about)
     database.write(lambda connection: audit.append(connection, keyring, entry))
-
-
-@contextmanager
-def _open(url: str) -> Iterator[Database]:
-    with _plainly():
-        from service.alerts.database import Database as Opened
-
-        database = Opened(url)
-        try:
-            yield database
-        finally:
-            database.close()
-
-
-@contextmanager
-def _plainly() -> Iterator[None]:
-    from rules.errors import DekacardError
-
-    try:
-        yield
-    except DekacardError as error:
-        typer.echo(f"dekacard: {error}", err=True)
-        raise typer.Exit(EXIT_FAILED) from None
 
 
 def _now() -> datetime:

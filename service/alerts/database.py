@@ -13,9 +13,9 @@ from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
-from rules.errors import Unavailable
+from rules.errors import DekacardError, Unavailable
 
 Result = TypeVar("Result")
 _GROUP_SECONDS = 0.02
@@ -26,14 +26,28 @@ _WRITER_LOCK = (
 )
 
 
+class StoreRefused(DekacardError):
+    """The URL names no store that can be used; it is not repeated, because a password may stand in it."""
+
+
 class Database:
     """Readers get connections of their own; every write goes through one thread."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, make: bool = True) -> None:
+        """Without ``make`` a SQLite file that is not there yet is refused.
+
+        Raises:
+            StoreRefused: the URL names no store that we can use.
+        """
         self.url = _with_driver(url)
         self.is_sqlite = self.url.startswith("sqlite")
-        if self.is_sqlite:
-            Path(make_url(self.url).database or "").parent.mkdir(parents=True, exist_ok=True)
+        self.file = _file_of(self.url)
+        if self.file is not None and not self.file.exists():
+            if not make:
+                raise StoreRefused(
+                    f"there is no store at {self.file}. 'dekacard db upgrade' makes one."
+                )
+            self.file.parent.mkdir(parents=True, exist_ok=True)
         self.readers = self._engine(writes=False)
         self._writers = self._engine(writes=True)
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
@@ -184,3 +198,20 @@ def _with_driver(url: str) -> str:
         if url.startswith(plain):
             return f"postgresql+psycopg://{url.removeprefix(plain)}"
     return url
+
+
+def _file_of(url: str) -> Path | None:
+    """The file of a SQLite store; None for PostgreSQL."""
+    try:
+        read = make_url(url)
+    except ArgumentError:
+        read = None
+    if read is None or read.drivername not in {"sqlite", "postgresql+psycopg"}:
+        raise StoreRefused(
+            "that is no URL of a store. Write sqlite:////folder/record.db or postgresql://user@host/name."
+        )
+    if read.drivername != "sqlite":
+        return None
+    if not read.database or read.database == ":memory:":
+        raise StoreRefused("a store in SQLite needs a file: sqlite:////folder/record.db.")
+    return Path(read.database)

@@ -19,6 +19,7 @@ from service.alerts.database import Database
 from service.alerts.keyring import Keyring, fingerprint_of
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_held_mark = select(models.store_mark.c.value).where(models.store_mark.c.name == "identity")
 
 
 class SchemaError(DekacardError):
@@ -26,7 +27,9 @@ class SchemaError(DekacardError):
 
 
 def upgrade(database: Database, to: str = "head") -> None:
-    """Bring the schema to a revision (``head``: the newest)."""
+    """Bring the schema to a revision (``head``: the newest); a new file is its owner's alone."""
+    if database.file is not None and not database.file.exists():
+        database.file.touch(mode=0o600)
     with database.writing() as connection:
         command.upgrade(_config(connection), to)
 
@@ -70,18 +73,25 @@ def require_current(database: Database) -> None:
 
 
 def require_keyring(database: Database, keyring: Keyring) -> None:
-    """Refuse keys that the store was not made with: every identity in it would silently differ."""
-    mark = fingerprint_of(keyring)
+    """Refuse keys that the store was not made with: every identity in it would silently differ.
+
+    The first keys that come are those it is made with.
+    """
     with database.writing() as connection:
-        held = connection.scalar(
-            select(models.store_mark.c.value).where(models.store_mark.c.name == "identity")
+        if connection.scalar(_held_mark) is None:
+            mark = {"name": "identity", "value": fingerprint_of(keyring)}
+            connection.execute(models.store_mark.insert().values(mark))
+    refuse_other_keyring(database, keyring)
+
+
+def refuse_other_keyring(database: Database, keyring: Keyring) -> None:
+    """The same for who only looks: nothing is written."""
+    with database.reading() as connection:
+        held = connection.scalar(_held_mark)
+    if held not in {None, fingerprint_of(keyring)}:
+        raise SchemaError(
+            "the store was made with another keyring. Give the keyring file it was made with."
         )
-        if held is None:
-            connection.execute(models.store_mark.insert().values(name="identity", value=mark))
-        elif held != mark:
-            raise SchemaError(
-                "the store was made with another keyring. Give the keyring file it was made with."
-            )
 
 
 def _config(connection: object) -> Config:

@@ -62,6 +62,32 @@ def test_a_restored_store_is_the_same_and_goes_on(
     assert count == 31, "what came after the copy is still in the spool, and is taken in again"
 
 
+def test_a_store_in_use_is_not_replaced(
+    filled, database_url, tmp_path, programs, recorder, drainer
+):
+    """Who has it open would go on in the old one, and what comes now would be in neither for long."""
+    backup(database_url, tmp_path / "copy", NOON, programs=programs)
+    with pytest.raises(BackupFailed, match="in use"):
+        restore(database_url, tmp_path / "copy", replace=True, programs=programs)
+    recorder.record(call(99), reviewed(recommendation()), may_speak=RULES)
+    drainer.drain()
+    with filled.reading() as connection:
+        assert connection.scalar(select(func.count()).select_from(models.evaluation)) == 31
+    filled.close()
+    restore(database_url, tmp_path / "copy", replace=True, programs=programs)
+
+
+def test_a_damaged_store_is_replaced(filled, database_url, tmp_path, programs):
+    if not filled.is_sqlite:
+        return
+    backup(database_url, tmp_path / "copy", NOON)
+    filled.close()
+    file = tmp_path / "store" / "record.db"
+    file.write_bytes(b"no database at all" * 1000)
+    restore(database_url, tmp_path / "copy", replace=True)
+    schema.require_current(filled)
+
+
 def test_a_copy_is_checked_and_never_overwritten(filled, database_url, tmp_path, programs):
     backup(database_url, tmp_path / "copy", NOON, programs=programs)
     with pytest.raises(BackupFailed, match="not empty"):
