@@ -53,7 +53,7 @@ def backup(url: str, folder: Path, now: datetime, *, programs: Path | None = Non
     """
     if folder.exists() and any(folder.iterdir()):
         raise BackupFailed(f"{folder} is not empty; a backup never overwrites another.")
-    database = Database(url)
+    database = Database(url, make=False)
     try:
         revision = schema.revision_of(database)
     finally:

@@ -137,11 +137,17 @@ class Database:
         engine = create_engine(
             self.url, hide_parameters=True, connect_args={"timeout": _BUSY_MS / 1000}
         )
+        event.listen(engine, "do_connect", self._make_private)
         event.listen(engine, "connect", _prepare_sqlite)
         # The driver must not open transactions by itself: a write takes its lock at BEGIN, and never fails later.
         begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         return engine
+
+    def _make_private(self, *_: Any) -> None:
+        """A new file is its owner's alone; what SQLite lays beside it gets the same mode."""
+        if self.file is not None and not self.file.exists():
+            self.file.touch(mode=0o600)
 
 
 class _Job(Generic[Result]):

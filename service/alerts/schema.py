@@ -27,9 +27,7 @@ class SchemaError(DekacardError):
 
 
 def upgrade(database: Database, to: str = "head") -> None:
-    """Bring the schema to a revision (``head``: the newest); a new file is its owner's alone."""
-    if database.file is not None and not database.file.exists():
-        database.file.touch(mode=0o600)
+    """Bring the schema to a revision (``head``: the newest)."""
     with database.writing() as connection:
         command.upgrade(_config(connection), to)
 
