@@ -75,6 +75,11 @@ def in_words(code: str) -> Markup:
     return escape(_finalise(code.replace("-", " ")))
 
 
+def at_slashes(reference: str) -> Markup:
+    """A reference that a narrow screen breaks behind its slashes, and not in the middle of an id."""
+    return Markup("/<wbr>").join(_finalise(part) for part in reference.split("/"))
+
+
 def stays(nonce: str, address: str) -> Markup:
     """Attributes of a form that is sent without leaving the page: what comes back takes the place of the content.
 
@@ -109,6 +114,7 @@ _environment.globals["stays"] = stays
 _environment.globals["turns"] = turns
 _environment.filters["moment"] = moment
 _environment.filters["told_moment"] = told_moment
+_environment.filters["at_slashes"] = at_slashes
 _environment.filters["day"] = day
 _environment.filters["in_words"] = in_words
 _environment.filters["as_reported"] = as_reported
