@@ -212,11 +212,11 @@ def _decide_what_waits(record: Record, engine: Engine, now: datetime, *, lately:
         waited = (now.timestamp() - row.last_seen / 1e6) / 86_400
         if row.indicator == "critical":
             if waited > _CRITICAL_DAYS:
-                _decide(store, engine, row, chance, min(now, _later(row.last_seen, chance, 2_800)))
+                _decide(store, engine, row, chance, _later(row.last_seen, chance, 2_800), now)
             elif chance.random() < _CLAIMED:
                 _claim(store, row, chance, min(now, _later(row.last_seen, chance, 300)))
         elif chance.random() < (_SOON if lately and waited < _SETTLED_DAYS else _IN_TIME):
-            _decide(store, engine, row, chance, min(now, _later(row.last_seen, chance, 2_000)))
+            _decide(store, engine, row, chance, _later(row.last_seen, chance, 2_000), now)
 
 
 def _employ(record: Record, today: datetime) -> None:
@@ -238,15 +238,17 @@ def _claim(store: Any, row: Any, chance: random.Random, at: datetime) -> Any:
     return store.change(DEMO_TENANT, row.id, row.version, taken)
 
 
-def _decide(store: Any, engine: Engine, row: Any, chance: random.Random, at: datetime) -> None:
+def _decide(
+    store: Any, engine: Engine, row: Any, chance: random.Random, at: datetime, now: datetime
+) -> None:
     """Whoever is on it decides; critical alerts, and those that were acknowledged before, are closed."""
-    row = _claim(store, row, chance, at)
+    row = _claim(store, row, chance, min(now, at))
     closing = row.indicator == "critical" or row.state == "acknowledged"
     decided = [one for one in _DECIDED if not closing or one[0] != "acknowledge"]
     action: Any = chance.choices([name for name, _ in decided], [weight for _, weight in decided])[0]  # fmt: skip
     coded = reasons_for(engine.rulebook, row.rule).get(action, [])
     reason = chance.choice(coded).code if coded else ""
-    later = at + timedelta(minutes=chance.randint(2, 90))
+    later = min(now, at + timedelta(minutes=chance.randint(2, 90)))
     given = Request(action=action, actor=row.assignee, at=later, reason=reason)
     store.change(DEMO_TENANT, row.id, row.version, given)
 

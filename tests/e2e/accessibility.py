@@ -48,7 +48,7 @@ def look_over(page, *, unfold=True, rules=None):
     assert not cut, "controls stand outside a screen of 320 px"
     broken = page.evaluate(
         """() => [...document.querySelectorAll("#main td, #main th")].filter((one) => one.getClientRects().length)
-        .map((one) => [one.innerText.trim(), one.clientWidth, one.closest(".wide, .plot-frame, .visually-hidden, .gathered")])
+        .map((one) => [one.innerText.trim(), one.getBoundingClientRect().width, one.closest(".wide, .plot-frame, .visually-hidden, .gathered")])
         .filter(([words, width, away]) => !away && words.length > 3 && width < 40).map(([words]) => words)"""
     )
     assert not broken, "words stand letter under letter at 320 px"

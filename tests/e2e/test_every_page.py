@@ -81,6 +81,18 @@ def test_on_a_telephone_the_plot_opens_at_its_newest_end(served, people):
     assert plot["x"] + plot["width"] <= frame["x"] + frame["width"] + 1
 
 
+def test_by_patient_all_tables_have_the_same_columns(served, people):
+    page = people(viewport={"width": 1360, "height": 900})
+    page.goto("/work?by=patient&view=open")
+    rows = page.locator(".group tr[data-alert]:first-child")
+    assert rows.count() > 2
+    places = rows.evaluate_all(
+        "all => all.map(row => [...row.children].map(one => Math.round(one.getBoundingClientRect().left)).join())"
+    )
+    assert len(set(places)) == 1
+    assert page.locator(".c-problem").first.bounding_box()["width"] > 500
+
+
 def test_on_a_telephone_filters_show_their_words(served, people):
     page = people(color_scheme="dark", viewport={"width": 320, "height": 640})
     for field in page.locator(".filter .form-select").all():
