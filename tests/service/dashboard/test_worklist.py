@@ -239,6 +239,20 @@ def test_by_patient_every_patient_stands_once(site, some):
     assert whole.count(f">many-{number}</a>") == 1
 
 
+def test_new_data_are_marked_at_the_alert_and_at_the_patient(site):
+    def head():
+        page = site.get("/work?by=patient&view=open&rule=vka-inr-high").text
+        (group,) = (p for p in page.split('<section class="group"') if ">mrn-news</a>" in p)
+        return group.split("</h2>")[0], group
+
+    number = next(_many)
+    site.see(number, recommendation(rule="vka-inr-high"), patient="mrn-news")
+    assert not any("new data" in one for one in head())
+    worse = recommendation(rule="vka-inr-high", because=(mk7(360.0), warfarin()))
+    site.see(number + 7_000, worse, patient="mrn-news")
+    assert all("new data" in one for one in head())
+
+
 def test_the_page_asks_the_store_as_often_for_many_rows_as_for_few(site, some):
     def asked(path):
         found = []
