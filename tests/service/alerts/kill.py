@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import math
 import os
 import random
 import re
@@ -64,11 +65,20 @@ def write_until_killed(folder, url, first):
         time.sleep(0.0005)
 
 
-def kill_again_and_again(folder, url, count, *, seed=0, say=lambda *_: None):
+def turns(count, minutes):
+    """So many turns, or as many as begin within so many minutes."""
+    until = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    for turn in range(count):
+        if time.monotonic() > until:
+            return
+        yield turn
+
+
+def kill_again_and_again(folder, url, count, *, seed=0, minutes=None, say=lambda *_: None):
     """Returns the lines that were acknowledged."""
     chance = random.Random(seed)
     acknowledged = []
-    for turn in range(count):
+    for turn in turns(count, minutes):
         command = [
             sys.executable,
             "-m",
@@ -91,10 +101,10 @@ def kill_again_and_again(folder, url, count, *, seed=0, say=lambda *_: None):
     return acknowledged
 
 
-def kill_the_service(folder, url, count, *, seed=0, say=lambda *_: None):
+def kill_the_service(folder, url, count, *, seed=0, minutes=None, say=lambda *_: None):
     """Kills the whole service under calls; returns the hook instances whose cards came back."""
     chance, answered = random.Random(seed), []
-    for turn in range(count):
+    for turn in turns(count, minutes):
         process, address = start_service(folder, url)
         answered.append(wait_until(partial(call_service, process, address, chance)))
         until = time.monotonic() + chance.uniform(0.0, 0.5)
@@ -224,6 +234,7 @@ def main():
         "--service", action="store_true", help="Kill the service itself, over HTTP."
     )
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--minutes", type=float, help="Stop killing after so long, and look.")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -237,23 +248,18 @@ def main():
 
 
 def run(folder, url, chosen):
-    if chosen.service:
-        told = kill_the_service(
-            folder,
-            url,
-            chosen.count,
-            seed=chosen.seed,
-            say=lambda *told: print("kill", *told, flush=True),
-        )
-        return unrecorded(folder, url, told)
-    acknowledged = kill_again_and_again(
-        folder,
-        url,
-        chosen.count,
-        seed=chosen.seed,
-        say=lambda *told: print("kill", *told, flush=True),
+    """Kill, then look; ``kills`` is how many there were."""
+    turns_done = []
+
+    def say(turn, told):
+        turns_done.append(turn)
+        print("kill", turn, told, flush=True)
+
+    kill, look = (
+        (kill_the_service, unrecorded) if chosen.service else (kill_again_and_again, missing)
     )
-    return missing(folder, url, acknowledged)
+    told = kill(folder, url, chosen.count, seed=chosen.seed, minutes=chosen.minutes, say=say)
+    return {"kills": len(turns_done), **look(folder, url, told)}
 
 
 if __name__ == "__main__":
