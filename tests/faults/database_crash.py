@@ -20,7 +20,7 @@ from service.alerts.database import Database
 from service.alerts.keyring import new_keyring
 from service.alerts.record import Record
 from service.alerts.values import RecordOptions
-from tests.service.alerts.outage import wait_until
+from tests.service.alerts.patience import wait_until
 from tests.service.alerts.postgres import socket_folder, start
 from tests.service.alerts.stories import RULES, call, recommendation, reviewed
 
@@ -59,7 +59,7 @@ def measure(folder, crashes):
             answered += _calls(record, answered, 20)
             crash(server)
             answered += _calls(record, answered, 20)
-        wait_until(lambda: _kept(opened) >= answered, 120)
+        wait_until(lambda: _kept(opened) >= answered, moving=lambda: _kept(opened))
         found = _found(opened, keyring, answered)
         record.close()
         opened.close()

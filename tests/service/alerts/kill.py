@@ -216,7 +216,10 @@ def missing(folder, url, acknowledged):
         line for line in acknowledged if line.split(" ", 1)[1] not in told[line.split(" ", 1)[0]]
     ]
     twice = (
-        len(views) - len(set(views)) + (seen - len(reviews)) + (lines - len(views) - len(reviews))
+        len(views)
+        - len(set(views))
+        + (int(seen) - len(reviews))
+        + (lines - len(views) - len(reviews))
     )
     return {
         "acknowledged": len(acknowledged), "lost": len(lost), "twice": twice, "faults": len(faults), "alerts": alerts,
