@@ -134,7 +134,6 @@ DECIDED_BY = {
     "age-group": "age.adult age.one-year",
     "anticoagulants-overlap": "anticoagulants.switch-overlap",
     "calcium-raising-exposure": "hypercalcaemia.vitamin-d-from",
-    "ckd": "ckd.stages egfr.window",
     "ckd-monitoring-due": "ckd.monitoring ckd.vitamin-d-from",
     "current-vka": "course.gap",
     "d2-response-low": "d2.chosen-for d2.level-after d2.taken-for",
@@ -254,6 +253,23 @@ def test_days_are_counted_from_the_day_that_is_shown(found, name):
     assert all(days == since for days, since in counted)
 
 
+@pytest.mark.parametrize("name", BOOK.finding_fields)
+def test_every_declared_field_is_filled_in_some_story(found, name):
+    """A field that nothing fills, or that says the same whoever the patient is, would tell nobody anything."""
+    for field in BOOK.finding_fields[name]:
+        said = [one.values.get(field) for one, _ in found[name]]
+        assert any(value is not None for value in said), field
+
+
+def test_a_kidney_disease_names_its_numbers_or_that_its_stage_is_missing(found):
+    for one, _ in found["ckd"]:
+        if "stage" in one.values:
+            assert {"ckd.stages", "egfr.window"} <= {used.name for used in one.parameters}
+        else:
+            assert one.missing == ("stage",)
+    assert any("stage" not in one.values for one, _ in found["ckd"])
+
+
 def test_what_is_measured_is_shown_as_the_laboratory_gave_it(found):
     """Value, unit and day of a level are those of the newest result below it."""
     for one, _ in chain(found["vitamin-d-latest"], found["inr-latest"], found["low-egfr"]):
@@ -275,6 +291,11 @@ def test_totals_are_the_sum_of_the_products_below_them(found):
         assert one.proposed is any(use.taking == "draft" for use in uses)
         assert (len(one.missing) > 0) is (one.unknown_products > 0)
         assert not (one.unknown_products and one.complete)
+    for one, today in found["vitamin-d-intake"]:
+        begun = [use.start for use in one.because if use.taking == "yes" and use.start is not None]
+        days = one.values.get("days")
+        assert (days is not None) is bool(begun)
+        assert not begun or days >= (today - min(begun)).days
     for one, _ in found["vitamin-d-source"]:
         current = [use for use in one.because if use.taking in {"yes", "draft"}]
         assert {use.ingredient for use in one.because} == {one.about}

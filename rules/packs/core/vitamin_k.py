@@ -164,7 +164,12 @@ def _stops(e: Evidence, form: str, uses: Sequence[MedicationUse]) -> Iterator[Fi
         if on is None or (use.daily is not None and use.daily < floor.value):
             continue
         begun = min(
-            [one.start for one in past if one.start and _leads_to(one, use, gap)], default=use.start
+            [
+                one.start
+                for one in past
+                if one.start and use.start and one.start <= use.start <= _reaches(one, gap)
+            ],
+            default=use.start,
         )
         if begun is not None and (on - begun).days + 1 < least.value and not use.start_is_bound:
             continue
@@ -181,11 +186,10 @@ def _stops(e: Evidence, form: str, uses: Sequence[MedicationUse]) -> Iterator[Fi
         )  # fmt: skip
 
 
-def _leads_to(earlier: MedicationUse, use: MedicationUse, gap: timedelta) -> bool:
-    ended = last_day(earlier)
-    if earlier is use or ended is None or use.start is None or earlier.start is None:
-        return earlier is use
-    return earlier.start <= use.start <= ended + gap
+def _reaches(use: MedicationUse, gap: timedelta) -> date:
+    """The last day on which another record would continue this one; without an end, none does."""
+    ended = last_day(use)
+    return date.min if ended is None else ended + gap
 
 
 def _dose_changes(e: Evidence, form: str, uses: Sequence[MedicationUse]) -> Iterator[Finding]:
