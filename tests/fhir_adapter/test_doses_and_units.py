@@ -126,6 +126,21 @@ def repeat(**members):
         (repeat(dayOfWeek=["mon", "thu"], frequency=1, period=1, periodUnit="wk"), 3.5, False),
         (repeat(dayOfWeek=["mon", "thu"], frequency=2, period=1, periodUnit="wk"), 3.5, False),
         (repeat(dayOfWeek=["mon", "thu"], frequency=1, period=2, periodUnit="wk"), 7.0, False),
+        (repeat(dayOfWeek=["mon", "thu"], period=1, periodUnit="wk"), 3.5, False),
+        (repeat(timeOfDay=["08:00", "20:00"], period=1, periodUnit="d"), 0.5, False),
+        (repeat(timeOfDay=["08:00", "20:00"], frequency=1, period=1, periodUnit="wk"), 7.0, False),
+        (repeat(timeOfDay=["08:00", "20:00"], frequency=3, period=1, periodUnit="d"), 1 / 3, False),
+        (repeat(dayOfWeek=["mon"], timeOfDay=["08:00", "20:00"]), 3.5, False),
+        (repeat(when=["MORN"], timeOfDay=["08:00", "20:00"]), 0.5, False),
+        (repeat(dayOfWeek=["mon"], period=1), None, False),
+        (repeat(frequency=1, frequencyMax=3, period=1, periodUnit="d"), 1 / 3, False),
+        (repeat(frequency=-1, period=1, periodUnit="d"), 1.0, False),
+        (repeat(frequency="2", period="1", periodUnit="d"), 0.5, False),
+        (repeat(period=0.25, periodUnit="d"), 0.25, False),
+        (repeat(period=-1, periodUnit="d"), None, False),
+        (repeat(periodUnit="d"), None, False),
+        (repeat(count=1, period=1, periodUnit="nonsense"), None, False),
+        (repeat(count=1, countMax=2, period=1, periodUnit="d"), 1.0, False),
         (repeat(dayOfWeek=["mon"], frequency=1, period=1, periodUnit="mo"), 28.0, False),
         (repeat(dayOfWeek=["mon", "thu"], frequency=1, period=2, periodUnit="d"), 2.0, False),
         ({"code": {"text": "Once"}}, None, True),
@@ -143,6 +158,28 @@ def test_a_timing(lens, timing, interval, single):
     read = read_timing(timing, lens)
     assert read.interval_days == pytest.approx(interval)
     assert read.single is single
+
+
+@pytest.mark.parametrize(
+    ("timing", "expected"),
+    [
+        (repeat(frequencyMax=2, frequency=1, period=1, periodUnit="d"), {"ranged": True}),
+        (repeat(period=4, periodMax=6, periodUnit="h"), {"ranged": True}),
+        (repeat(period=1, periodUnit="d"), {"ranged": False, "problem": "", "doses": None}),
+        (repeat(period=1), {"problem": "the period of the timing cannot be read"}),
+        (repeat(period=36526, periodUnit="d"), {"problem": "the period of the timing is beyond all use"}),
+        (repeat(count=8, period=1, periodUnit="wk"), {"doses": 8}),
+        (repeat(count=36526, period=1, periodUnit="wk"), {"doses": None}),
+        (repeat(count=0, period=1, periodUnit="wk"), {"doses": None}),
+        (repeat(count=2, countMax=3), {"doses": 3, "single": False}),
+        (repeat(boundsPeriod={"start": "2026-11-01", "end": "2026-11-07"}), {"start": date(2026, 11, 1), "end": date(2026, 11, 7)}),
+        (repeat(boundsPeriod={"start": "2026-11", "end": "2026-12"}), {"start": None, "end": date(2026, 12, 31), "bounded_days": None}),
+        (repeat(boundsPeriod={"start": "2026-11-01", "end": "2026-12"}), {"start": date(2026, 11, 1), "bounded_days": None}),
+    ],
+)  # fmt: skip
+def test_what_else_a_timing_says(lens, timing, expected):
+    read = read_timing(timing, lens)
+    assert {name: getattr(read, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -257,6 +294,7 @@ def worked_out(vocabulary, part, *doses, others=()):
         (D, Dose(drops=3.0, interval_days=1.0), Regimen(None, 1.0, problem="the dose is in drops of unknown strength")),
         (D, Dose(amounts=((25.0, UG),), interval_days=1.0), Regimen(1000.0, 1.0, 1000.0)),
         (D, Dose(amounts=((25.0, UG), (1000.0, UNITS)), interval_days=1.0), Regimen(1000.0, 1.0, 1000.0)),
+        (D, Dose(amounts=((10.0, UG), (410.0, UNITS)), interval_days=1.0), Regimen(410.0, 1.0, 410.0)),
         (D, Dose(amounts=((25.0, UG), (5000.0, UNITS)), interval_days=1.0), Regimen(None, 1.0, problem="two different amounts are stated")),
         (K, Dose(amounts=((1000.0, UNITS),), interval_days=1.0), Regimen(None, 1.0, problem="the unit of the dose does not fit the substance")),
         (K, Dose(amounts=((50.0, UG),), pieces=2.0, relation="each", interval_days=1.0), Regimen(100.0, 1.0, 100.0)),
@@ -290,6 +328,10 @@ def test_a_dose_in_mass_that_either_ingredient_could_be_is_unknown(vocabulary):
 def test_doses_of_one_day_are_added_and_an_unknown_one_makes_the_sum_unknown(vocabulary):
     found = worked_out(vocabulary, W, DAILY, DAILY._replace(pieces=0.5, interval_days=0.5))
     assert found == Regimen(3.333333, 0.333333, 10.0, note="several doses of one day are added up")
+    halves = worked_out(vocabulary, W, DAILY._replace(pieces=0.5), DAILY._replace(pieces=0.25))
+    assert (halves.amount, halves.interval_days, halves.daily) == (1.875, 0.5, 3.75)
+    told = worked_out(vocabulary, W, DAILY._replace(notes=("n",)), DAILY._replace(notes=("n",)))
+    assert told.note == "n; several doses of one day are added up"
     unknown = worked_out(vocabulary, W, DAILY, Dose(notes=("n",)))
     assert (unknown.daily, unknown.problem, unknown.note) == (None, "how many pieces are taken is not recorded", "n")  # fmt: skip
 
