@@ -35,7 +35,7 @@ def measure(folder, database, seconds):
     ``unanswered`` calls had no durable line, ``lost`` have no evaluation in the store, ``twice`` were counted again,
     ``faults`` are faults of the audit trail.
     """
-    with _store(folder, database) as (url, away):
+    with store_that_goes(folder, database) as (url, away):
         opened, keyring = Database(url), new_keyring()
         schema.upgrade(opened)
         record = Record(
@@ -112,7 +112,7 @@ def _count(database, table):
 
 
 @contextmanager
-def _store(folder, database):
+def store_that_goes(folder, database):
     """The URL of a store of our own, and what takes it away for a while."""
     if database == "sqlite":
         url = f"sqlite:///{folder}/record.db"
@@ -131,17 +131,21 @@ def _store(folder, database):
 @contextmanager
 def _held(url):
     other = Database(url)
-    with other.writing():
-        yield
-    other.close()
+    try:
+        with other.writing():
+            yield
+    finally:
+        other.close()
 
 
 @contextmanager
 def _stopped(server):
     server._stop()
-    yield
-    server.start()
-    server.ensure_postgres_running()
+    try:
+        yield
+    finally:
+        server.start()
+        server.ensure_postgres_running()
 
 
 def main():

@@ -3,7 +3,10 @@
 import hashlib
 import hmac
 import json
+import threading
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -12,7 +15,7 @@ from sqlalchemy import select
 from service.alerts import models
 from service.alerts.drainer import Drainer
 from service.alerts.lifecycle import Request
-from service.alerts.outbox import deliver
+from service.alerts.outbox import deliver, http_post
 from service.alerts.store import Store
 from service.alerts.values import Receiver
 from tests.service.alerts.stories import ABOUT, NOON, RULES, call, recommendation, reviewed
@@ -54,6 +57,31 @@ def critical(database, keyring, options, recorder):
 
     yield see
     drainer.stop()
+
+
+@pytest.fixture
+def receiver():
+    """A real receiver on this machine that answers what it is told to, and remembers what came."""
+    answers, came = [500, 503], []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            came.append((self.path, dict(self.headers), body))
+            status = answers.pop(0) if answers else 204
+            self.send_response(status)
+            if status == 307:
+                self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/in"
+        yield SimpleNamespace(url=url, answers=answers, came=came)
+        server.shutdown()
 
 
 def states(database):
@@ -165,3 +193,31 @@ def test_a_round_without_work_writes_nothing(database, critical, monkeypatch):
 
     monkeypatch.setattr(database, "write", write)
     assert deliver(database, RECEIVERS, lambda *_: 200, NOON + timedelta(days=2)) == 0
+
+
+def test_a_receiver_that_fails_twice_hears_once_more_over_http_under_the_same_name(
+    database, critical, receiver
+):
+    pager = msgspec.structs.replace(RECEIVERS[1], url=receiver.url, secret="s3cret")
+    critical()
+    for seconds, delivered in ((0, 0), (20, 0), (31, 0), (60, 0), (92, 1), (4000, 0)):
+        assert (
+            deliver(database, (pager,), http_post, NOON + timedelta(seconds=seconds)) == delivered
+        )
+    assert states(database)["chat"] == "sent"
+    assert [path for path, *_ in receiver.came] == ["/in"] * 3
+    assert len({headers["Idempotency-Key"] for _, headers, _ in receiver.came}) == 1
+    for _, headers, body in receiver.came:
+        mark = hmac.digest(b"s3cret", body, hashlib.sha256).hex()
+        assert headers["X-Dekacard-Signature"] == f"sha256={mark}"
+
+
+def test_a_redirect_is_not_followed_and_no_answer_is_tried_again(database, critical, receiver):
+    receiver.answers[:] = [307]
+    pager = msgspec.structs.replace(RECEIVERS[1], url=receiver.url)
+    critical()
+    assert deliver(database, (pager,), http_post, NOON) == 0
+    nobody = msgspec.structs.replace(pager, url="http://127.0.0.1:1/in")
+    assert deliver(database, (nobody,), http_post, NOON + timedelta(seconds=31)) == 0
+    assert states(database)["chat"] == "waiting"
+    assert [path for path, *_ in receiver.came] == ["/in"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from rules.errors import EngineError
 from service.alerts import models
@@ -14,7 +14,7 @@ from service.alerts.access import mint_token, new_account
 from service.app import create_app
 from service.replay import replay
 from service.settings import Settings
-from tests.service.alerts import kill
+from tests.service.alerts import kill, outage
 from tests.service.alerts.patience import wait_until
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -151,3 +151,41 @@ def test_kills_of_the_service_lose_nothing_that_was_answered(database_url, datab
     assert result["answered"] >= 2
     assert (result["lost"], result["twice"], result["unaudited"], result["faults"]) == (0, 0, 0, 0)
     assert Path(tmp_path / "spool").is_dir()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_hooks_and_feedback_are_answered_while_the_store_is_away_and_all_of_it_is_kept(
+    tmp_path, request_body, kind
+):
+    """From request to card, with everything else that a call asks the store for: modes, silences, earlier answers."""
+    with outage.store_that_goes(tmp_path, kind) as (url, away):
+        settings = Settings(
+            dev=True, store_url=url, spool_dir=tmp_path / "spool", keyring=tmp_path / "keys.json",
+            engine="compiled",
+        )  # fmt: skip
+        serving = create_app(settings, clock=lambda: NOON)
+        with TestClient(serving, base_url="http://127.0.0.1:8080") as client:
+
+            def call(number):
+                instance = f"00000000-0000-4000-8000-{number:012d}"
+                answer = client.post(VIEW, json={**request_body, "hookInstance": instance})
+                assert answer.status_code == 200
+                return answer.json()["cards"]
+
+            cards = call(0)
+            wait_for(client, models.evaluation)
+            with away():
+                for number in range(1, 21):
+                    assert [card["summary"] for card in call(number)] == [cards[0]["summary"]]
+                told = {"feedback": [{"card": cards[0]["uuid"], "outcome": "accepted",
+                                      "outcomeTimestamp": "2026-11-22T12:00:05Z"}]}  # fmt: skip
+                assert client.post(f"{VIEW}/feedback", json=told).status_code == 200
+            wait_for(client, models.feedback, models.feedback.c.matched == 1)
+            kept = wait_for(
+                client, models.evaluation, models.evaluation.c.hook_instance.endswith("20")
+            )
+            assert kept
+            with serving.state.recorder.database.reading() as connection:
+                counted = connection.scalar(select(func.count()).select_from(models.evaluation))
+                seen = connection.scalar(select(models.alert.c.seen_count))
+            assert (counted, seen) == (21, 21)
