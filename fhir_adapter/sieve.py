@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 from io import BytesIO
 from typing import Final, NamedTuple
 
@@ -22,7 +23,14 @@ import orjson
 
 from fhir_adapter.elements import Resource
 from fhir_adapter.ndjson import count_lines
-from fhir_adapter.needles import Library, Search, libraries, searching
+from fhir_adapter.needles import (
+    DoubleSearch,
+    Library,
+    Search,
+    libraries,
+    searching,
+    searching_two,
+)
 from fhir_adapter.relevance import MEDICATION_RECORDS, ORDERS, Relevance
 from rules.naming import fold
 from rules.vocabulary import Vocabulary
@@ -53,6 +61,8 @@ _TEXT_OR_DISPLAY: Final = re.compile(rb'"(?:text|display)"\s*:\s*("(?:[^"\\]|\\.
 _CONTAINER: Final = re.compile(rb'"resourceType"\s*:\s*"(?:Bundle|Parameters)"')
 # A line with a backslash or a letter beyond ASCII: it may spell a name in a way that no expression lists.
 _ODD: Final = rb"(?m:[\\\x80-\xff][^\n]*$)"
+_SPACED_CODE: Final = rb'"code"\s*:\s*"\s'
+_SHORTEST_BEGINNING: Final = 5  # a shorter one begins too many texts
 _BY_CODE: Final = ORDERS | {"Condition", "Procedure"}
 _BY_NEEDLES: Final = frozenset({"Observation", "Goal"})
 _ALL: Final = frozenset({"Patient", "NutritionIntake"})
@@ -104,6 +114,7 @@ class Sieve:
         self._quick = quick
         self._library: Library = libraries()[0] if library is None else library
         self._searches: dict[tuple[str, str], Search] = {}
+        self._double: dict[str, DoubleSearch] = {}
         self._dull: dict[str, set[bytes]] = {}
         self._named: dict[bytes, bool] = {}
         self._codes = self._result_codes()
@@ -168,8 +179,7 @@ class Sieve:
             other = self._lines_found(data, kind, "any")
             coded = {n: line for n, line in other.items() if self._lines_found(line, kind, "coded")}
         else:
-            coded = self._lines_found(data, kind, "coded")
-            other = self._lines_found(data, kind, "other")
+            coded, other = self._lines_of_both(data, kind)
         opening = _opening(kind)
         for number, line in sorted((coded | other).items()):
             certain = (
@@ -180,6 +190,40 @@ class Sieve:
             )
             if certain or number in coded or self._could_matter(line, kind):
                 yield Sifted(number, line, certain)
+
+    def _lines_of_both(self, data: bytes, kind: str) -> tuple[dict[int, bytes], dict[int, bytes]]:
+        """Lines with the code of a result, and lines that may be something else, in one pass over the data.
+
+        A code is searched for as a text that begins like it, wherever that stands: those are far quicker to find, and
+        few. Then it is seen whether the line has it as its code.
+        """
+        search = self._double.get(kind)
+        if search is None:
+            # What the pattern of odd letters finds already, the others need not look for
+            other = [
+                *_other_types(kind, self._relevance.kinds),
+                *self._names(kind)[1:],
+                _SPACED_CODE,
+                _ODD,
+            ]
+            search = self._double[kind] = searching_two(self._beginnings(), other)
+        begun, odd = search(data)
+        coded = {
+            number: line
+            for number, line in lines_at(data, begun).items()
+            if self._coded_line.search(line)
+        }
+        return coded, lines_at(data, odd)
+
+    def _beginnings(self) -> list[bytes]:
+        codes = self._codes or []
+        if min(map(len, codes)) >= _SHORTEST_BEGINNING:
+            return [b'"' + one for one in codes]
+        return [self._coded_line.pattern]
+
+    @cached_property
+    def _coded_line(self) -> re.Pattern[bytes]:
+        return re.compile(rb'"code"\s*:\s*"(?:' + b"|".join(self._codes or ()) + b")")
 
     def _could_matter(self, line: bytes, kind: str) -> bool:
         """Whether there is more to a line than letters that need a closer look."""
@@ -211,7 +255,7 @@ class Sieve:
         return lines_at(data, sorted(places)) if places else {}
 
     def _searching(self, kind: str, name: str) -> Search:
-        coded = [rb'"code"\s*:\s*"(?:' + b"|".join(self._codes or ()) + b")"]
+        coded = [self._coded_line.pattern]
         named = [*_other_types(kind, self._relevance.kinds), *self._names(kind)]
         other = [*named, *([_ODD] if kind in _BY_NEEDLES else [])]
         expressions = {
