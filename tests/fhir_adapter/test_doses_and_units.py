@@ -227,6 +227,35 @@ def quantity(value, **unit):
         ({"doseQuantity": {"value": 1}}, {"pieces": 1}),
         ({"doseRange": {"low": {"value": 1}, "high": {"value": 2}}}, {"pieces": 2, "notes": (RANGE,)}),
         ({"doseRange": {"low": {"value": 1}}}, {"pieces": 1, "notes": ()}),
+        ({"doseSimpleQuantity": {"value": 3}}, {"pieces": 3}),
+        ({"quantityQuantity": {"value": 3}}, {"pieces": 3}),
+        ({"quantity": {"value": 3}}, {"pieces": 3}),
+        ({"quantityRange": {"low": {"value": 1}, "high": {"value": 2}}}, {"pieces": 2, "notes": (RANGE,)}),
+        ({"doseRange": {"high": {"value": 2}}}, {"pieces": 2, "notes": (RANGE,)}),
+        ({"doseRange": {"low": {"value": 1}, "high": {"value": 2}}, "text": "1-2 tablets daily"}, {"pieces": 2, "notes": (RANGE,)}),
+        ({"text": "1-2 tablets daily"}, {"pieces": 2, "notes": (RANGE,)}),
+        ({"text": "1 tablet 2-3 times daily"}, {"pieces": 1, "interval_days": 1 / 3, "notes": (RANGE,)}),
+        ({**quantity(5, unit="mL"), "text": "1 tablet daily"}, {"volume": 5.0, "pieces": None, "notes": ()}),
+        ({**quantity(3, unit="drops"), "text": "2 mL daily"}, {"drops": 3, "volume": None}),
+        ({**quantity(1), "text": "100 mcg daily"}, {"pieces": 1, "amounts": ()}),
+        ({"text": "2 tablets of 100 mcg daily"}, {"pieces": 2, "amounts": ((100.0, UG),), "relation": "each"}),
+        ({"text": "5 drops daily"}, {"drops": 5}),
+        ({"text": "biweekly 1 tablet"}, {"ambiguous": True, "interval_days": None, "pieces": 1}),
+        ({"text": "biweekly", **quantity(1)}, {"ambiguous": True, "interval_days": None, "pieces": 1}),
+        ({"text": "biweekly 1 tablet", "timing": repeat(period=1, periodUnit="wk")}, {"interval_days": 7}),
+        ({"timing": repeat(count=1), "text": "1 tablet daily"}, {"single": True, "interval_days": None}),
+        ({"text": "5 mg single dose"}, {"single": True}),
+        ({"timing": repeat(period=30.2, periodUnit="d"), "text": "every 30 days"}, {"notes": ()}),
+        ({"timing": repeat(period=0.5, periodUnit="d"), "text": "1 tablet daily"}, {"interval_days": 0.5, "notes": (OTHER_FREQUENCY,)}),
+        ({"timing": repeat(period=1), "text": "1 tablet daily"}, {"problem": "the period of the timing cannot be read", "pieces": None, "interval_days": None}),
+        ({**quantity(1, unit="furlong"), "timing": repeat(period=1)}, {"problem": "its unit is not understood"}),
+        ({"timing": repeat(boundsPeriod={"start": "2026-11-01", "end": "2026-11-07"}, count=3)}, {"start": date(2026, 11, 1), "end": date(2026, 11, 7), "doses": 3}),
+        ({"timing": repeat(boundsDuration={"value": 3, "code": "d"}), "text": "for 5 days"}, {"bounded_days": 3}),
+        ({"asNeeded": True}, {"as_needed": True}),
+        ({"text": "1 tablet daily prn"}, {"as_needed": True}),
+        ({"route": {"coding": [{"system": "http://snomed.info/sct", "code": "26643006"}]}}, {"route": "oral"}),
+        ({"route": {"coding": [{"system": "http://snomed.info/sct", "code": "1"}], "text": "by mouth"}}, {"route": "oral"}),
+        ({"route": {"coding": [{"system": "http://snomed.info/sct", "code": "1"}]}}, {"route": "other"}),
         ({"patientInstruction": "1 tablet daily"}, {"pieces": 1, "interval_days": 1}),
         ({"text": "2 tablets daily", "patientInstruction": "1 tablet daily"}, {"pieces": 2}),
         ({**quantity(1), "text": "2 tablets daily"}, {"pieces": 1, "notes": (OTHER_AMOUNT,), "interval_days": 1}),
@@ -256,6 +285,23 @@ def test_of_doses_as_ordered_and_as_dispensed_the_ordered_one_counts(lens):
     for order in ([rate("dispensed", 9), rate("calculated", 5), rate("ordered", 1)], [rate("ordered", 1), rate("dispensed", 9)]):  # fmt: skip
         assert dose_of(lens, doseAndRate=order).pieces == 1
     assert dose_of(lens, doseAndRate=[rate("dispensed", 9), rate("calculated", 5)]).pieces == 5
+
+
+def test_the_kind_of_a_rate_may_stand_in_words(lens):
+    rates = [
+        {"type": {"text": "Calculated"}, "doseQuantity": {"value": 5}},
+        {"type": {"text": "Ordered"}, "doseQuantity": {"value": 1}},
+        {"doseQuantity": {"value": 9}},
+    ]
+    assert dose_of(lens, doseAndRate=rates).pieces == 1
+    assert dose_of(lens, doseAndRate=rates[::2]).pieces == 5
+
+
+def test_instructions_stand_in_statements_and_requests(lens):
+    first, second = {"sequence": 1, "text": "1 tablet daily"}, {"sequence": 2}
+    for name in ("dosage", "dosageInstruction"):
+        assert [dose.sequence for dose in read_dosages({name: [first, second]}, lens)] == [1, 2]
+    assert [dose.pieces for dose in read_dosages({"dosage": {"step": [first]}}, lens)] == [1]
 
 
 def test_steps_of_one_dosage_are_steps_and_a_single_one_is_none(lens):
@@ -309,6 +355,54 @@ def worked_out(vocabulary, part, *doses, others=()):
 )  # fmt: skip
 def test_what_is_taken_a_day(vocabulary, part, dose, expected):
     assert worked_out(vocabulary, part, dose) == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "dose", "others", "amount"),
+    [
+        # two figures of one label may differ by a twentieth, and not more
+        (K, Dose(amounts=((100.0, UG), (0.105, MG))), (), 100.0),
+        (K, Dose(amounts=((100.0, UG), (0.106, MG))), (), None),
+        (K, Dose(amounts=((100.0, UG), (0.094, MG))), (), None),
+        # strength or total, as far as they agree within a hundredth
+        (K, Dose(amounts=((101.0, UG),), pieces=2.0, relation="unclear"), (), 202.0),
+        (K, Dose(amounts=((102.0, UG),), pieces=2.0, relation="unclear"), (), None),
+        (K, Dose(amounts=((202.0, UG),), pieces=2.0, relation="unclear"), (), 202.0),
+        (K, Dose(amounts=((205.0, UG),), pieces=2.0, relation="unclear"), (), None),
+        (K, Dose(amounts=((50.0, UG),), pieces=0.5, relation="unclear"), (), 50.0),
+        (K, Dose(amounts=((50.0, UG),), relation="unclear"), (), 50.0),
+        (K, Dose(amounts=((50.0, UG),), relation="each"), (), 50.0),
+        (K, Dose(amounts=((50.0, UG),), pieces=2.0, relation="total"), (), 50.0),
+        # counted in the other ingredient: a usual number of pieces, or nothing
+        (K, Dose(amounts=((2015.0, UNITS),)), (D,), 200.0),
+        (K, Dose(amounts=((500.0, UNITS),)), (D,), 50.0),
+        (K, Dose(amounts=((508.0, UNITS),)), (D,), None),
+        (K, Dose(amounts=((2000.0, UNITS),)), (Part("vitamin-d3"),), None),
+        (K, Dose(amounts=((800.0, UNITS),)), (Part("vitamin-d3", 400.0, "mL"),), None),
+        (Part("vitamin-k2-mk7", 20.0, "mL"), Dose(amounts=((2000.0, UNITS),)), (D,), None),
+        (Part("vitamin-k2-mk7"), Dose(amounts=((2000.0, UNITS),)), (D,), None),
+        (K, Dose(amounts=((2000.0, UNITS),), pieces=2.0, relation="unclear"), (D,), 200.0),
+        # two ingredients that both could be meant: the one of which it is a usual number of pieces
+        (K, Dose(amounts=((100.0, UG),)), (Part("vitamin-k1", 7.0),), 100.0),
+        (Part("vitamin-k1", 7.0), Dose(amounts=((100.0, UG),)), (K,), 7.0),
+        (Part("vitamin-d3", 400.0, "mL"), Dose(pieces=2.0), (), None),
+        (D, Dose(volume=2.0), (), None),
+    ],
+)  # fmt: skip
+def test_amounts_that_agree_and_amounts_that_do_not(vocabulary, part, dose, others, amount):
+    assert (
+        worked_out(vocabulary, part, dose._replace(interval_days=1.0), others=others).daily
+        == amount
+    )
+
+
+def test_why_an_amount_is_unknown_is_told(vocabulary):
+    counts_other = Dose(amounts=((2000.0, UNITS),), interval_days=1.0)
+    bare = Part("vitamin-k2-mk7")
+    assert worked_out(vocabulary, bare, counts_other, others=(D,)).problem == "the dose counts another ingredient of the product"  # fmt: skip
+    named = bare._replace(problem="the label gives two different strengths")
+    for dose in (counts_other, DAILY):
+        assert worked_out(vocabulary, named, dose, others=(D,)).problem == named.problem
 
 
 def test_a_dose_that_counts_the_other_ingredient_is_turned_into_pieces(vocabulary):
