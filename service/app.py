@@ -18,6 +18,7 @@ from rules.errors import DekacardError, EngineError, NotTrusted, RequestError, U
 from service.alerts.api import api_router
 from service.alerts.record import Record
 from service.bootstrap import assemble
+from service.cds_hooks.door import HookDoor
 from service.cds_hooks.loopback import LoopbackOnly
 from service.cds_hooks.outcomes import TooOften, refusal
 from service.cds_hooks.published import describe
@@ -82,7 +83,7 @@ def create_app(
     app.state.recorder = built.recorder
     app.state.clients = built.registry
     app.state.clock = built.clock
-    add_hooks(app, built)
+    call = add_hooks(app, built)
     if isinstance(built.recorder, Record):
         app.include_router(
             api_router(
@@ -101,6 +102,7 @@ def create_app(
     describe(app)
     answer_own_errors(app)
     _answer_other_errors(app)
+    app.add_middleware(HookDoor, call=call, on_error=app.exception_handlers)
     app.add_middleware(FaultBarrier, telemetry=built.telemetry)
     if settings.dev:
         app.add_middleware(LoopbackOnly)

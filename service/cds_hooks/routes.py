@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from service.alerts.values import Call, IssuedCard, Mode
     from service.cds_hooks.clients import Client
     from service.cds_hooks.discovery import HookService
+    from service.cds_hooks.door import AnswerCall
     from service.parts import Parts
     from service.silence_board import Silence
 
@@ -39,8 +40,11 @@ _MEDICATIONS: Final = STATEMENTS | REQUESTS
 _UTF8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
-def add_hooks(app: FastAPI, parts: Parts, *, prefix: str = "") -> None:
-    """Add discovery, the services and feedback to ``app``, below ``prefix``, answering through ``parts``."""
+def add_hooks(app: FastAPI, parts: Parts, *, prefix: str = "") -> AnswerCall:
+    """Add discovery, the services and feedback to ``app``, below ``prefix``, answering through ``parts``.
+
+    Gives what answers a call of a service, for those who need no route to it.
+    """
     router = APIRouter(tags=["CDS Hooks"])
 
     async def discovery(request: Request) -> Response:
@@ -97,6 +101,7 @@ def add_hooks(app: FastAPI, parts: Parts, *, prefix: str = "") -> None:
     # route twice and for parameters to fill, at a tenth of what a small call costs.
     door = f"{prefix}/cds-services/{{service_id}}"
     app.router.routes.insert(0, Route(door, plain_call, methods=["POST"], include_in_schema=False))
+    return call
 
 
 async def _answer(parts: Parts, service: HookService, client: Client, body: bytes) -> Response:
