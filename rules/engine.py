@@ -72,9 +72,10 @@ class _Work:
             self._run(one)
 
     def _run(self, derivation: Derivation) -> None:
-        if id(derivation) in self._done:  # they live as long as the rulebook
+        this = id(derivation)  # they live as long as the rulebook
+        if this in self._done:
             return
-        self._done.add(id(derivation))
+        self._done.add(this)
         evidence = self.evidence
         if derivation.requires and evidence.lacks(derivation.requires):
             return

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Hashable, Iterable
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rules.errors import FactError
 from rules.facts import (
     Condition,
     Diet,
@@ -36,12 +35,13 @@ class Evidence:
     ) -> None:
         self.facts = facts
         self.knowledge = knowledge
+        self._parameters = knowledge.parameters
         self.as_of = as_of
         self.today = today
         self.patient = facts.patient
         self.context = facts.context
         self.uses = facts.uses
-        self._findings: dict[str, tuple[Finding, ...]] = {}
+        self.findings_by_name: dict[str, tuple[Finding, ...]] = {}
         self._remembered: dict[Hashable, Any] = {}
         self._uses_by_class: dict[str, list[MedicationUse]] = {}
         self._labs_by_measure: dict[str, list[LabResult]] = {}
@@ -105,12 +105,11 @@ class Evidence:
 
     def parameter(self, name: str) -> ParameterUse:
         """A number in force today; raises KnowledgeError when there is none."""
-        held = self.knowledge.parameters.get(name)
-        return held if held is not None else self.knowledge.parameter(name)
+        return self._parameters[name]
 
     def parameter_or_none(self, name: str) -> ParameterUse | None:
         """A number in force today, or ``None`` (a profile may have no such band)."""
-        return self.knowledge.parameters.get(name)
+        return self._parameters.get(name)
 
     def name_of(self, identifier: str) -> str:
         """The title people read for a vocabulary id."""
@@ -135,23 +134,25 @@ class Evidence:
 
     def findings(self, name: str, about: str | None = None) -> tuple[Finding, ...]:
         """Findings made so far under a name (and about a subject), in the order they were made."""
-        made = self._findings.get(name, ())
+        made = self.findings_by_name.get(name, ())
         return made if about is None else tuple([one for one in made if one.about == about])
 
     def findings_of(self, names: Collection[str]) -> list[Finding]:
         """Every finding made so far under some names, in the order of ``all_findings``."""
-        return [one for name, made in self._findings.items() if name in names for one in made]
+        return [
+            one for name, made in self.findings_by_name.items() if name in names for one in made
+        ]
 
     def first(self, name: str, about: str | None = None) -> Finding | None:
         """The first finding under a name, or ``None``."""
-        for one in self._findings.get(name, ()):
+        for one in self.findings_by_name.get(name, ()):
             if about is None or one.about == about:
                 return one
         return None
 
     def lacks(self, names: tuple[str, ...]) -> bool:
         """Tell whether no finding stands under one of the names."""
-        made = self._findings
+        made = self.findings_by_name
         for name in names:  # noqa: SIM110 - a plain loop costs a third of any(); this runs for every derivation
             if name not in made:
                 return True
@@ -159,11 +160,14 @@ class Evidence:
 
     def all_findings(self) -> tuple[Finding, ...]:
         """Every finding made so far."""
-        return tuple(one for made in self._findings.values() for one in made)
+        return tuple(one for made in self.findings_by_name.values() for one in made)
 
     def add(self, finding: Finding) -> None:
         """Keep a finding (the engine calls this, not derivations)."""
-        self._findings[finding.name] = (*self._findings.get(finding.name, ()), finding)
+        self.findings_by_name[finding.name] = (
+            *self.findings_by_name.get(finding.name, ()),
+            finding,
+        )
 
     def finding(
         self,
@@ -180,31 +184,13 @@ class Evidence:
         Raises:
             FactError: an undeclared field, a missing one, or a value of another type.
         """
-        declared = self.knowledge.finding_fields(name)
-        kept: dict[str, Scalar | date] = {}
-        for field, value in values.items():
-            spec = declared.get(field)
-            if spec is None:
-                raise FactError(
-                    f"finding {name!r} has no field {field!r}; declare it in findings.yaml."
-                )
-            if value is None:
-                if not spec.optional:
-                    raise FactError(
-                        f"finding {name!r}: field {field!r} is not optional but unknown."
-                    )
-            elif type(value) not in spec.types:
-                raise FactError(f"finding {name!r}: field {field!r} is no {spec.kind}.")
-            elif spec.kind == "number":
-                kept[field] = round(float(value), 6)  # type: ignore[arg-type]
-            else:
-                kept[field] = value
-        if len(kept) < len(declared):
-            for field, spec in declared.items():
-                if not spec.optional and field not in kept:
-                    raise FactError(f"finding {name!r}: field {field!r} is missing.")
+        shape = self.knowledge.shape_of(name, values)
+        for field in shape.unknown:
+            del values[field]
+        for field in shape.numbers:
+            values[field] = round(float(values[field]), 6)  # type: ignore[arg-type]
         return Finding(
-            name=name, about=about, values=kept, because=tuple(because),
+            name=name, about=about, values=values, because=tuple(because),
             parameters=tuple(parameters), missing=tuple(missing),
         )  # fmt: skip
 

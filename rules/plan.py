@@ -23,6 +23,7 @@ from rules.program import Check, CompiledRule, Program, SingleTest
 
 if TYPE_CHECKING:
     from rules.evidence import Evidence
+    from rules.facts import Finding
     from rules.knowledge import CardModel
     from rules.rulebook import Rulebook
 
@@ -133,7 +134,13 @@ class Plan:
 
     def proceed(self, stage: Stage, evidence: Evidence) -> Stage:
         """The next derivation, now that the one of ``stage`` has been run; the end when nothing is left to ask."""
-        outcome = tuple([_has_match(one, evidence) for one in stage.watched])
+        made = evidence.findings_by_name
+        outcome = tuple(
+            [
+                one.name in made and (not one.tests or _has_match(made[one.name], one.tests))
+                for one in stage.watched
+            ]
+        )
         following = stage.after.get(outcome)
         if following is None:
             now = {one for one, yes in zip(stage.watched, outcome, strict=True) if yes}
@@ -277,13 +284,7 @@ def _asked_by_card(card: CardModel | None) -> Iterator[str]:
     yield from (name for name in choices if name is not None)
 
 
-def _has_match(pattern: Pattern, evidence: Evidence) -> bool:
-    name, tests = pattern
-    made = evidence.findings(name)
-    if (
-        not made or not tests
-    ):  # mostly nothing was found, or the finding itself is all that is asked for
-        return bool(made)
+def _has_match(made: Iterable[Finding], tests: tuple[SingleTest, ...]) -> bool:
     for one in made:  # noqa: SIM110 - any() would cost as much as the tests themselves
         if _passes(one.values, tests, one.about):
             return True
@@ -296,8 +297,9 @@ def _passes(values: Mapping[str, Any], tests: tuple[SingleTest, ...], about: str
         value = about if test.field == "about" else values.get(test.field)
         if value is None:
             return False
-        if isinstance(value, date):
-            value = value.isoformat()
-        if isinstance(test, Check) and not _OPERATORS[test.op](value, test.value):
-            return False
+        if test.__class__ is Check:
+            if isinstance(value, date):
+                value = value.isoformat()
+            if not _OPERATORS[test.op](value, test.value):
+                return False
     return True
