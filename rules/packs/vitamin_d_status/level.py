@@ -16,6 +16,8 @@ from rules.packs.vitamin_d_status.exposure import taken
 from rules.packs.vitamin_d_status.intervals import Interval, interval_of
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from rules.evidence import Evidence
     from rules.facts import Finding, LabResult, ParameterUse
 
@@ -168,11 +170,14 @@ def _readings(e: Evidence) -> Iterator[Reading]:
         key=lambda lab: (lab.taken is not None, lab.taken or e.today, lab.instant or e.as_of),
         reverse=True,
     )
+    by_day: dict[date | None, list[int]] = {}
+    for place, lab in enumerate(labs):
+        by_day.setdefault(lab.taken, []).append(place)
     done: set[int] = set()
     for place, lab in enumerate(labs):
         if place in done or (lab.taken is not None and lab.taken > e.today):
             continue
-        places = [index for index, other in enumerate(labs) if _same_draw(lab, other)]
+        places = [index for index in by_day[lab.taken] if _same_draw(lab, labs[index])]
         done.update(places)
         reading = _read_draw(e, [labs[index] for index in places])
         if reading is not None:

@@ -32,10 +32,11 @@ def repeat_due(e: Evidence) -> Iterator[Finding]:
     )
     child = any(made.values["group"] == "child" for made in e.findings("age-group"))
     cut = e.parameter_or_none("vitd.paediatric.deficient" if child else "vitd.band.deficient")
-    if cut is None or e.unread("labs-25ohd"):
+    sources = e.findings("vitamin-d-source")
+    if cut is None or e.unread("labs-25ohd") or not sources:
         return
     results = _results(e)
-    for source in e.findings("vitamin-d-source"):
+    for source in sources:
         days, since = source.values.get("days"), source.values.get("since")
         if (
             not isinstance(days, int)
