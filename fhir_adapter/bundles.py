@@ -36,6 +36,8 @@ class Prefetched(NamedTuple):
 
 def read_prefetch(value: Any = MISSING) -> Prefetched:
     """Tell the seven states of a prefetch key apart; resources are kept even when they are incomplete."""
+    if value.__class__ is dict and value.get("resourceType") == "Bundle":
+        return _of_bundle(value)
     if value is MISSING:
         return Prefetched(PrefetchState.ABSENT)
     if value is None:
@@ -99,8 +101,10 @@ def _is_failure(outcome: Resource) -> bool:
 def _is_short(bundle: Resource, count: int) -> bool:
     """A total above what was sent means that pages are missing, also without a link to them."""
     total = bundle.get("total")
-    searched = bundle.get("type", "searchset") == "searchset"
-    return searched and total.__class__ is int and total > count
+    if total.__class__ is not int or total <= count:
+        return False
+    searched: bool = bundle.get("type", "searchset") == "searchset"
+    return searched
 
 
 def resources_in(document: Any) -> list[Resource]:

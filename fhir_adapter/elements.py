@@ -43,7 +43,9 @@ def text(value: Any) -> str:
 
 def number(value: Any) -> float | None:
     """The element as a finite number; texts that are plain numbers count."""
-    if value.__class__ is int or value.__class__ is float:
+    if value.__class__ is float:
+        return value if math.isfinite(value) else None
+    if value.__class__ is int:
         try:
             result = float(value)
         except OverflowError:
@@ -107,9 +109,11 @@ def reference_of(value: Any) -> str:
 
 def name_of(resource: Resource) -> str:
     """``Type/id`` of a resource, or only its type."""
-    kind = text(resource.get("resourceType")) or "Resource"
-    identity = text(resource.get("id"))
-    return f"{kind}/{identity}" if identity else kind
+    kind, identity = resource.get("resourceType"), resource.get("id")
+    named = (kind.strip() if kind.__class__ is str else "") or "Resource"
+    if identity.__class__ is str and (identity := identity.strip()):
+        return f"{named}/{identity}"
+    return named
 
 
 def notes_of(resource: Resource) -> list[str]:

@@ -58,7 +58,7 @@ def _with_time(text: str, zone: tzinfo) -> Moment | None:
     # Without a zone the time is the client's: rejecting it would lose whole published test sets.
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=zone)
-    day = instant.astimezone(zone).date()
+    day = (instant if instant.tzinfo is zone else instant.astimezone(zone)).date()
     return Moment(day, day, instant)
 
 

@@ -323,7 +323,7 @@ class _Facts:
 
 def _ordered(found: list[Any]) -> list[Any]:
     """By source; facts of one resource keep its order, those of nameless ones are told apart by content."""
-    if all("/" in fact.source[0] for fact in found):
+    if len(found) < 2 or all("/" in fact.source[0] for fact in found):  # noqa: PLR2004 - nothing to order
         return sorted(found, key=_SOURCE)
     return sorted(found, key=_source_or_content)
 

@@ -65,12 +65,16 @@ def read_observation(record: Resource, lens: Lens) -> tuple[list[LabResult], lis
 
 def _measured(concept: Any, lens: Lens) -> tuple[ResultCode, str] | None:
     result = lens.vocabulary.result
-    for coding in mappings(mapping(concept).get("coding")):
+    codings = (concept if concept.__class__ is dict else mapping(concept)).get("coding")
+    for coding in codings if codings.__class__ is list else mappings(codings):
+        if coding.__class__ is not dict:
+            continue
         system, code = coding.get("system"), coding.get("code")
         if system.__class__ is str and code.__class__ is str:
-            found = result(system.strip(), code.strip())
+            code = code.strip()
+            found = result(system.strip(), code)
             if found is not None:
-                return found, code.strip()
+                return found, code
     return None
 
 
@@ -169,11 +173,12 @@ def _lab(
 def _value(holder: Resource) -> _Value:
     quantity = holder.get("valueQuantity")
     if quantity.__class__ is dict:
-        value = number(quantity.get("value"))
+        held = quantity.get("value")
+        value = number(held)
         unit, code = text(quantity.get("unit")), text(quantity.get("code"))
-        comparator = text(quantity.get("comparator"))
-        if value is None and quantity.get("value").__class__ is str:
-            worded = _from_words(quantity["value"])
+        comparator = text(quantity["comparator"]) if "comparator" in quantity else ""
+        if value is None and held.__class__ is str:
+            worded = _from_words(held)
             return worded._replace(unit=unit or worded.unit, unit_code=code)
         if comparator and comparator not in _COMPARATORS:
             return _Value(None, "", unit, code)
