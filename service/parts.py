@@ -6,7 +6,7 @@ import gc
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rules.engine import Engine, software_version
 from rules.errors import NotTrusted
@@ -41,6 +41,15 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dekacard.parts")
 Fetch = Callable[["HookCall", "Client", "Supply", float], Awaitable["Supply"]]
+
+
+class _ModesOfClient(NamedTuple):
+    """How far rules reach for one client, and from what that was worked out."""
+
+    stated: RuleModes
+    decided: Mapping[str, Mode]
+    modes: dict[str, Mode]
+    quiet: frozenset[str]
 
 
 class Parts:
@@ -103,7 +112,7 @@ class Parts:
             self._codes.learn(engine.rulebook, self.registry.code_maps)
         self.discovery, self.cards = discovery, cards  # from here on nothing can fail
         self._may_speak: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._modes: dict[str, tuple[RuleModes, Mapping[str, Mode], dict[str, Mode]]] = {}
+        self._modes: dict[str, _ModesOfClient] = {}
         if self._fetcher is not None:
             self._fetcher.ask_for(prefetch_templates(vocabulary))
 
@@ -160,13 +169,17 @@ class Parts:
 
     def modes(self, profile: ClientProfile) -> Mapping[str, Mode]:
         """How far each rule reaches for this client: as its profile says, or as was decided since."""
+        return self._modes_of(profile).modes
+
+    def _modes_of(self, profile: ClientProfile) -> _ModesOfClient:
         decided = self._mode_board.of(profile.id) if self._mode_board else {}
         known = self._modes.get(profile.id)
-        if known is not None and known[0] is profile.rules and known[1] == decided:
-            return known[2]
+        if known is not None and known.stated is profile.rules and known.decided == decided:
+            return known
         modes = modes_in_force(self.engine.rulebook, profile.rules, decided)
-        self._modes[profile.id] = (profile.rules, dict(decided), modes)
-        return modes
+        quiet = frozenset(rule for rule, mode in modes.items() if mode != "live")
+        known = self._modes[profile.id] = _ModesOfClient(profile.rules, dict(decided), modes, quiet)
+        return known
 
     def mode_of(self, tenant: str, rule: str) -> Mode:
         """The mode of a rule for this client as it is in force; ``shadow`` for a client that is not known."""
@@ -194,7 +207,7 @@ class Parts:
 
     def quiet(self, profile: ClientProfile) -> frozenset[str]:
         """Rules that must not silence a live one for this client, since nobody would see them instead."""
-        return frozenset(rule for rule, mode in self.modes(profile).items() if mode != "live")
+        return self._modes_of(profile).quiet
 
     def card_names(self, tenant: str, patient: str, hook_instance: str, service: str) -> NameCard:
         """Gives the uuid of a card from (rule, subject); equal for the same problem in the same event."""
