@@ -1,4 +1,4 @@
-"""The short way in: a call of a hook is answered before the framework looks through its routes."""
+"""The short way in: a call of a hook is answered before the framework looks through its routes; and its body."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import Request
 from fastapi.responses import Response
 
+from rules.errors import RequestError
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 AnswerCall = Callable[[str, Request], Awaitable[Response]]
 _SERVICES: Final = "/cds-services/"
+_CONTENT_TYPES: Final = frozenset(
+    {"", "application/json", "application/fhir+json", "application/json+fhir"}
+)
+_UTF8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
 class HookDoor:
@@ -56,3 +62,26 @@ def _service_called(scope: Scope) -> str:
         return ""
     head, found, name = scope["path"].partition(_SERVICES)
     return name if found and not head and "/" not in name else ""
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """The body, refused by its type or as soon as it is known to be too large."""
+    kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    if kind.strip() not in _CONTENT_TYPES:
+        raise RequestError("Send application/json.", status=415, code="not-supported")
+    name, _, charset = parameters.strip().partition("=")
+    if name.strip() == "charset" and charset.strip(' "') not in _UTF8:
+        raise RequestError("Send JSON in UTF-8.", status=415, code="not-supported")
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise RequestError(f"The body is larger than {limit} bytes.", status=413, code="too-long")
+    chunks: list[bytes] = []
+    total = 0
+    async for chunk in request.stream():
+        total += len(chunk)
+        if total > limit:
+            raise RequestError(
+                f"The body is larger than {limit} bytes.", status=413, code="too-long"
+            )
+        chunks.append(chunk)
+    return b"".join(chunks)

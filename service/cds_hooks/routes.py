@@ -20,6 +20,7 @@ from fhir_adapter.medications import REQUESTS, STATEMENTS
 from fhir_adapter.subjects import Subject
 from rules.errors import EngineError, RequestError
 from service.cds_hooks.contexts import HookCall, read_hook_call
+from service.cds_hooks.door import body_of
 from service.cds_hooks.prefetch import Supply, are_of_others, servers_of, supply_of
 from service.front_door import read_json
 from service.patient_groups import groups_of
@@ -35,9 +36,7 @@ if TYPE_CHECKING:
     from service.silence_board import Silence
 
 JSON: Final = "application/json"
-_CONTENT_TYPES: Final = frozenset({"", JSON, "application/fhir+json", "application/json+fhir"})
 _MEDICATIONS: Final = STATEMENTS | REQUESTS
-_UTF8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
 def add_hooks(app: FastAPI, parts: Parts, *, prefix: str = "") -> AnswerCall:
@@ -58,7 +57,7 @@ def add_hooks(app: FastAPI, parts: Parts, *, prefix: str = "") -> AnswerCall:
         """Review the patient of a hook and answer with cards."""
         service = _service(parts, service_id)
         client = await parts.identify(request, service_id)
-        body = await _body(request, parts.settings.max_body_bytes)
+        body = await body_of(request, parts.settings.max_body_bytes)
         return await _answer(parts, service, client, body)
 
     async def plain_call(request: Request) -> Response:
@@ -69,7 +68,7 @@ def add_hooks(app: FastAPI, parts: Parts, *, prefix: str = "") -> AnswerCall:
         _service(parts, service_id)
         client = await parts.identify(request, service_id, feedback=True)
         body = read_json(
-            await _body(request, parts.settings.max_body_bytes),
+            await body_of(request, parts.settings.max_body_bytes),
             max_bytes=parts.settings.max_body_bytes,
         )
         entries = body.get("feedback") if isinstance(body, dict) else None
@@ -328,26 +327,3 @@ def _service(parts: Parts, service_id: str) -> HookService:
     if service is None:
         raise RequestError("There is no such service.", status=404, code="not-found")
     return service
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The body, refused by its type or as soon as it is known to be too large."""
-    kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
-    if kind.strip() not in _CONTENT_TYPES:
-        raise RequestError("Send application/json.", status=415, code="not-supported")
-    name, _, charset = parameters.strip().partition("=")
-    if name.strip() == "charset" and charset.strip(' "') not in _UTF8:
-        raise RequestError("Send JSON in UTF-8.", status=415, code="not-supported")
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        raise RequestError(f"The body is larger than {limit} bytes.", status=413, code="too-long")
-    chunks: list[bytes] = []
-    total = 0
-    async for chunk in request.stream():
-        total += len(chunk)
-        if total > limit:
-            raise RequestError(
-                f"The body is larger than {limit} bytes.", status=413, code="too-long"
-            )
-        chunks.append(chunk)
-    return b"".join(chunks)
