@@ -67,12 +67,11 @@ def api_router(
 
         return who
 
-    def note(bearer: "Bearer", action: str, about: str) -> None:
-        record.audit(
-            AuditEntry(
-                tenant=bearer.tenant, at=clock(), actor=bearer.actor, action=action, object=about
-            )
-        )
+    def note(bearer: "Bearer", action: str, about: str, patient: str = "") -> None:
+        entry = AuditEntry(
+            tenant=bearer.tenant, at=clock(), actor=bearer.actor, action=action, object=about, patient=patient
+        )  # fmt: skip
+        record.audit(entry)
 
     def shown(rows: Sequence[Any]) -> list[Alert]:
         latest = record.store().latest_snoozes(rows, clock())
@@ -99,21 +98,23 @@ def api_router(
             patient=patient, course=course, mode=mode, after=after, size=size,
         )  # fmt: skip
         found = record.store().page(wanted, clock())
-        note(bearer, "list", f"alerts/{view}")
+        note(bearer, "list", f"alerts/{view}", patient)
         return AlertPage(alerts=shown(found.rows), after=found.after)
 
     @router.get("/alerts/{number}", summary="One alert")
     def show_alert(number: Number, bearer: Annotated[Any, Depends(allowed("see-alerts"))]) -> Alert:
         row = record.store().alert(bearer.tenant, number)
-        note(bearer, "view", f"alert/{number}")
+        note(bearer, "view", f"alert/{number}", row.patient)
         return shown([row])[0]
 
     @router.get("/alerts/{number}/events", summary="What happened to an alert, oldest first")
     def show_events(
         number: Number, bearer: Annotated[Any, Depends(allowed("see-alerts"))]
     ) -> list[Event]:
-        rows = record.store().events(bearer.tenant, number)
-        note(bearer, "view", f"alert/{number}/events")
+        store = record.store()
+        rows = store.events(bearer.tenant, number)
+        patient = store.alert(bearer.tenant, number).patient
+        note(bearer, "view", f"alert/{number}/events", patient)
         return [event_of(row) for row in rows]
 
     @router.post(

@@ -102,6 +102,7 @@ class RunPage:
                 compared = self._compared(job, other)
             except RequestError as error:
                 problem, status = problem or str(error), error.status
+        self._desk.note(visit, "view", f"run/{job.id}")
         return visit.page(
             "run.html", status=status, problem=problem, job=job, active=job.state in ACTIVE, resumable=job.state in RESUMABLE,
             progress=progress_of(out) if job.state in ACTIVE | RESUMABLE else None, account=account_of(out),

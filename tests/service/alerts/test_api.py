@@ -159,12 +159,22 @@ def test_the_other_client_is_not_there(world):
 def test_views_are_in_the_audit_trail(world):
     alert = only(world)
     world.ask("GET", f"/api/v1/alerts/{alert['id']}")
+    world.ask("GET", f"/api/v1/alerts/{alert['id']}/events")
+    world.ask("GET", f"/api/v1/alerts?view=everything&patient={alert['patient']}")
     world.drain()
     with world.record.database.reading() as connection:
         rows = connection.execute(select(models.audit).where(models.audit.c.tenant == T)).all()
     told = [(row.action, row.object, row.actor) for row in rows]
     assert ("list", "alerts/todo", "user/pharmacist") in told
     assert ("view", f"alert/{alert['id']}", "user/pharmacist") in told
+    looked = {
+        row.object
+        for row in rows
+        if (row.actor, row.patient) == ("user/pharmacist", alert["patient"])
+    }
+    assert looked == {f"alert/{alert['id']}", f"alert/{alert['id']}/events", "alerts/everything"}, (
+        "who asks about a patient finds every look at that patient"
+    )
 
 
 def test_a_token_ends_with_its_time_its_revocation_and_its_account(world):

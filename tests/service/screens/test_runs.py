@@ -102,7 +102,7 @@ def test_runs_wait_run_end_and_are_compared(site):
     for name in ("..%2f..%2fkeys.json", "messages.txt", ".lock", "plan.json"):
         assert site.get(f"/batch/{second}/file/{name}").status_code == 404
     told = {row.action for row in jobs_audit(site)}
-    assert {"run-asked", "run-running", "run-done", "export"} <= told
+    assert {"run-asked", "run-running", "run-done", "export", "view"} <= told
     assert site.sign_in("lead", "mercy").get(f"/batch/{first}").status_code == 404
 
 
