@@ -1,4 +1,4 @@
-"""``dekacard users password|invite|reset-factor|sign-out``: what the operator of the machine does for somebody's account.
+"""``dekacard users new|password|invite|reset-factor|sign-out|disable``: what the operator of the machine does for somebody's account.
 
 There is no default account and no default password; a password is never taken from the arguments, which others can list.
 """
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -34,9 +34,35 @@ WordsOption = Annotated[
 ]  # fmt: skip
 ClientsOption = Annotated[
     Path | None,
-    typer.Option("--clients", envvar="DEKACARD_CLIENTS", help="Client profiles, for their titles."),
+    typer.Option(
+        "--clients",
+        envvar="DEKACARD_CLIENTS",
+        help="Folder of the client profiles: which clients there are, and their titles.",
+    ),
 ]
 _KEYRING = Path("dekacard-keys.json")
+
+
+def new(
+    name: NameArgument,
+    client: ClientOption,
+    role: Annotated[
+        Literal["reader", "pharmacist", "lead", "auditor", "admin"],
+        typer.Option(help="What it may do."),
+    ],
+    store: StoreOption,
+    keyring: KeysOption = _KEYRING,
+    clients: ClientsOption = None,
+) -> None:
+    """Make an account, of a client that has a profile where these are known."""
+    with store_to_change(store, keyring) as (database, keys):
+        from service.alerts.access import new_account
+        from service.identity_accounts import refuse_bad_name
+
+        _refuse_unknown(client, clients)
+        refuse_bad_name(name)
+        new_account(database, keys, tenant=client, name=name, role=role, actor=ACTOR, now=_now())
+    typer.echo(f"made {name} ({role}) for {client}")
 
 
 def set_password(
@@ -88,9 +114,38 @@ def sign_out(
     typer.echo(f"{gone} sessions ended")
 
 
+def disable(
+    name: NameArgument, client: ClientOption, store: StoreOption, keyring: KeysOption = _KEYRING
+) -> None:
+    """Close an account, its sessions and all its tokens."""
+    with store_to_change(store, keyring) as (database, keys):
+        from service.alerts.access import disable_account
+        from service.identity import end_sessions
+
+        given: dict[str, Any] = {"tenant": client, "actor": ACTOR, "now": _now()}
+        disable_account(database, keys, name=name, **given)
+        gone = end_sessions(database, keys, account=name, **given)
+    typer.echo(f"{name} is disabled; {gone} sessions ended, its tokens are worth nothing")
+
+
 COMMANDS: Final[dict[str, Callable[..., None]]] = {
-    "password": set_password, "invite": invite, "reset-factor": reset_factor, "sign-out": sign_out,
+    "new": new, "password": set_password, "invite": invite, "reset-factor": reset_factor, "sign-out": sign_out,
+    "disable": disable,
 }  # fmt: skip
+
+
+def _refuse_unknown(client: str, clients: Path | None) -> None:
+    """Refuse a slip of the keyboard: whoever belongs to no client could never sign in."""
+    from rules.errors import RequestError
+    from service.cds_hooks.clients import ClientRegistry
+
+    if clients is None:
+        return
+    known = sorted(one.id for one in ClientRegistry.load(clients).profiles)
+    if client not in known:
+        raise RequestError(
+            f"there is no profile of a client {client!r}; there is {', '.join(known)}.", status=422
+        )
 
 
 def _known_words(words: str, clients: Path | None) -> tuple[str, ...]:

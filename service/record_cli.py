@@ -9,7 +9,7 @@ import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -169,25 +169,6 @@ def show_heads(store: StoreOption) -> None:
                 typer.echo(msgspec.json.encode(head).decode())
 
 
-@users_app.command("new")
-def new_user(
-    name: Annotated[str, typer.Argument(help="Name of the account.")],
-    client: ClientOption,
-    role: Annotated[
-        Literal["reader", "pharmacist", "lead", "auditor", "admin"],
-        typer.Option(help="What it may do."),
-    ],
-    store: StoreOption,
-    keyring: KeysOption = _KEYRING,
-) -> None:
-    """Make an account."""
-    with store_to_change(store, keyring) as (database, held):
-        from service.alerts.access import new_account
-
-        new_account(database, held, tenant=client, name=name, role=role, actor=ACTOR, now=_now())
-        typer.echo(f"made {name} ({role}) for {client}")
-
-
 @users_app.command()
 def token(
     name: Annotated[str, typer.Argument(help="Name of the account.")],
@@ -237,21 +218,6 @@ def revoke(
 
         revoke_token(database, held, tenant=client, token=token_id, actor=ACTOR, now=_now())
         typer.echo(f"token {token_id} is worth nothing any more")
-
-
-@users_app.command()
-def disable(
-    name: Annotated[str, typer.Argument(help="Name of the account.")],
-    client: ClientOption,
-    store: StoreOption,
-    keyring: KeysOption = _KEYRING,
-) -> None:
-    """Close an account and all its tokens."""
-    with store_to_change(store, keyring) as (database, held):
-        from service.alerts.access import disable_account
-
-        disable_account(database, held, tenant=client, name=name, actor=ACTOR, now=_now())
-        typer.echo(f"{name} is closed, with all its tokens")
 
 
 def backup(

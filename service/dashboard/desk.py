@@ -181,7 +181,8 @@ class Desk:
             self._serve, visit, "GET", need, lambda _: Response(status_code=204), keeps_awake=True
         )
         if admitted.status_code != 204:  # noqa: PLR2004 - HTTP: what the line above says to whoever may
-            raise NotTrusted("a file from nobody")
+            is_known = admitted.status_code == 403  # noqa: PLR2004 - HTTP: signed in, but not allowed
+            raise NotTrusted("a file from nobody", status=403 if is_known else 401)
         form, file = await _form_with_file(request, largest)
         return msgspec.structs.replace(visit, form=form, file=file)
 
@@ -199,11 +200,11 @@ class Desk:
                 raise
             return handler(visit)
         visit = msgspec.structs.replace(visit, signed_in=who)
-        if method == "POST":
-            refuse_foreign_form(visit.form.get("form_token", ""), who.form_token)
-        if need not in _FOR_ALL and not who.may(need):  # type: ignore[arg-type]
-            raise NotTrusted(f"role {who.role} lacks {need}", status=403)
         try:
+            if method == "POST":
+                refuse_foreign_form(visit.form.get("form_token", ""), who.form_token)
+            if need not in _FOR_ALL and not who.may(need):  # type: ignore[arg-type]
+                raise NotTrusted(f"role {who.role} lacks {need}", status=403)
             return handler(visit)
         except DekacardError as error:
             return _refusal(visit, error)

@@ -135,6 +135,7 @@ class Gate:
         close_session(desk.record.database, visit.cookie)
         desk.note(visit, "sign-out", f"account/{visit.who.account}")
         response = visit.go("/login")
+        response.headers["Clear-Site-Data"] = '"cache", "storage"'
         _forget(response, desk, desk.cookie)
         return response
 

@@ -53,10 +53,12 @@ class SetUp:
         return self._gate.go_on(visit, known.tenant, known.account)
 
     def _page(self, visit: Visit, *, problem: str = "", status: int = 200) -> Response:
+        # A token that is still good need not be typed again, only because the password would not do
+        kept = visit.form if status == 422 else {}  # noqa: PLR2004 - HTTP: the form, not the token, was refused
         return visit.page(
             "setup.html", status=status, problem=problem, clients=clients_of(visit), shortest=SHORTEST, longest=LONGEST,
             first=set_up_is_open(self._desk.record.database, visit.now),
-            minutes=int(SET_UP_LIFE.total_seconds() // 60),
+            minutes=int(SET_UP_LIFE.total_seconds() // 60), token=kept.get("token", ""), name=kept.get("name", ""),
         )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def armour(response: Response, nonce: str, *, over_tls: bool) -> Response:
         response.headers[name] = value
     response.headers.setdefault("Cache-Control", "no-store")
     if over_tls:
-        response.headers["Strict-Transport-Security"] = f"max-age={_ONE_YEAR}"
+        response.headers["Strict-Transport-Security"] = f"max-age={_ONE_YEAR}; includeSubDomains"
     return response
 
 

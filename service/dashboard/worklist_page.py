@@ -83,7 +83,12 @@ class WorklistPage:
         self._desk = desk
         OwnViews(desk)
         desk.route("GET", "/work", "see-alerts", self.show)
-        desk.route("GET", "/", "anyone", lambda visit: visit.go("/work"))
+        desk.route("GET", "/", "anyone", self.go_home)
+
+    def go_home(self, visit: Visit) -> Response:
+        """To the first page that somebody may see; the door, for whoever is not signed in."""
+        who = visit.signed_in
+        return visit.go(self._desk.home_of(who.role) if who is not None else "/login")
 
     def show(self, visit: Visit) -> Response:
         """One page of a view."""

@@ -16,13 +16,13 @@ def rows():
 
 
 @pytest.mark.parametrize(
-    "removal", defences.removals(), ids=lambda one: f"{one['row']}: {one['old']}"
+    "removal", defences.removals(), ids=lambda one: f"{one['row']}: {one['old']}: {one['test']}"
 )
 def test_each_removal_fits_its_source_and_its_row(removal, rows):
     source = (ROOT / removal["file"]).read_text(encoding="utf-8")
-    compile(
-        defences.without(source, removal), removal["file"], "exec"
-    )  # else every test would fail
+    left = defences.without(source, removal)
+    if removal["file"].endswith(".py"):
+        compile(left, removal["file"], "exec")  # else every test would fail
     assert removal["test"] in rows[removal["row"]]["tests"]
 
 

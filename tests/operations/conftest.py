@@ -23,7 +23,7 @@ PATIENCE = 120.0  # seconds; the tests share the machine with others
 
 
 class Service:
-    """``dekacard serve --dev`` on a free port of this machine."""
+    """``dekacard serve --dev`` on a free port of this machine, or ``serve`` alone for the client profiles of ``settings``."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         with socket.socket() as probe:
@@ -42,7 +42,10 @@ class Service:
         }
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service.cli", "serve", "--dev", "--port", str(self.port)],
+                [
+                    sys.executable, "-m", "service.cli", "serve", "--port", str(self.port),
+                    *(() if "DEKACARD_CLIENTS" in settings else ("--dev",)),
+                ],
                 env=self.environment, stdout=log, stderr=log, cwd=folder,
             )  # fmt: skip
 

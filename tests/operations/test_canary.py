@@ -96,7 +96,7 @@ def test_nothing_of_a_patient_leaves_by_the_side_doors(service, call_body, tmp_p
 
     cookie = _cookie(service)
     until(lambda: service.figure("dekacard_alerts_open") >= 1, service.log)
-    pages = ["/work", f"/work?q={NAME}", f"/patients/{NAME}", f"/alerts/{NAME}", f"/{NAME}", "/rules"]  # fmt: skip
+    pages = ["/work", f"/work?q={NAME}", f"/patients/{NAME}", f"/alerts/{NAME}", f"/{NAME}", "/rules", f"/p/{NAME}", f"/a/{NAME}", f"/work?patient={NAME}", f"/rules/{NAME}"]  # fmt: skip
     for path in pages:
         status, headers, page = send(service, "GET", path, Cookie=cookie, Accept="text/html")
         seen += [str({k: v for k, v in headers.items() if k != "set-cookie"})]
@@ -105,7 +105,7 @@ def test_nothing_of_a_patient_leaves_by_the_side_doors(service, call_body, tmp_p
             seen.append(page)
     form = urllib.parse.urlencode({"note": WORD, "form_token": TOKEN})
     same = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}
-    for path in (f"/alerts/{NAME}/note", "/alerts/1/note", "/login"):
+    for path in (f"/alerts/{NAME}/note", "/a/1/act", f"/a/{NAME}/act", "/work/act", "/login"):
         status, headers, page = send(service, "POST", path, form.encode(), Cookie=cookie, **same)
         headers.pop("set-cookie", None)
         seen += [str(headers), *([page] if status >= 400 else [])]

@@ -82,6 +82,15 @@ class TestLog:
         assert len(line["hook"]) == telemetry_log.LONGEST
         assert telemetry_log.dropped["value"] == 1
 
+    def test_a_line_break_in_what_is_told_begins_no_line(self, log):
+        forged = 'x\n{"time":"2026-11-22T12:00:00Z","event":"signed in"}\r\n\u2028{}'
+        telemetry_log.teller()("call", reason=forged)
+        logging.getLogger("dekacard.dashboard").warning("dashboard: %s", forged)
+        told = log()
+        assert len(told) == 2
+        assert told[0]["reason"] == forged
+        assert forged in told[1]["event"]
+
     def test_other_libraries_are_named_and_not_quoted(self, log):
         logging.getLogger("httpx2").warning("GET %s", "https://ehr.example/Patient/ada-lovelace")
         (line,) = log()

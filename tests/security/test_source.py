@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -138,3 +139,17 @@ def test_no_client_is_made_that_skips_certificates(root):
         and node.value.value is False
     ]
     assert found == []
+
+
+def test_a_browser_keeps_one_choice_and_nothing_else(root):
+    """Whether single keys are off: no name, no number of an alert, nothing else stays in a browser."""
+    static = root / "service" / "dashboard" / "static"
+    scripts = {file.name: file.read_text(encoding="utf-8") for file in static.rglob("*.js")}
+    kept = re.compile(
+        r"(localStorage|sessionStorage|indexedDB|caches|document\.cookie)\W*(\w*)\W*(\w*)"
+    )
+    found = {(name, *one) for name, text in scripts.items() for one in kept.findall(text)}
+    assert found == {
+        ("dashboard.js", "localStorage", "getItem", "KEYS_OFF"),
+        ("dashboard.js", "localStorage", "setItem", "KEYS_OFF"),
+    }

@@ -312,6 +312,15 @@ def test_the_operator_helps_somebody_from_the_machine(database_url, ann, keys, t
     assert say("sign-out", "ann").startswith("1 ")
     assert rows(ann, identity_tables.session) == []
     assert "no such" in say("invite", "nobody", status=1)
+    clients = ("--clients", str(settings_in(tmp_path).clients))
+    assert say("new", "zoe", "--role", "reader", *clients) == "made zoe (reader) for mercy"
+    assert "slash" in say("new", "a/b", "--role", "reader", status=1)
+    given[1] = "merci"  # a slip of the keyboard: nobody could sign in there
+    assert "there is mercy" in say("new", "zoe", "--role", "reader", *clients, status=1)
+    given[1] = CLIENT
+    open_session(ann, keys, tenant=CLIENT, name="zoe", now=datetime.now(UTC))
+    assert "1 sessions ended" in say("disable", "zoe")
+    assert rows(ann, identity_tables.session) == []
 
 
 class Terminal(io.StringIO):

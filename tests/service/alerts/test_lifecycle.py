@@ -68,6 +68,19 @@ def test_no_action_leads_out_of_the_states_and_closing_always_says_who_and_when(
         assert after.closed is None
 
 
+@pytest.mark.parametrize("state", sorted(CLOSED))
+@pytest.mark.parametrize(
+    "action",
+    [
+        "acknowledge", "claim", "release", "assign", "snooze", "wake", "resolve", "override", "data-problem",
+    ],
+)  # fmt: skip
+def test_what_is_closed_is_not_worked_on(state, action):
+    more = {"reason": "coded", "to": "user/b", "until": NOON + timedelta(hours=1)}
+    with pytest.raises(RequestError, match="cannot be changed"):
+        do(Standing(state=state, indicator="warning"), action, **more)
+
+
 @pytest.mark.parametrize("action", ["override", "data-problem"])
 def test_a_dismissal_needs_a_coded_reason(action):
     with pytest.raises(RequestError, match="coded reason"):

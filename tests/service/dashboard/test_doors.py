@@ -88,6 +88,15 @@ def test_every_role_gets_only_its_own(site, role):
         assert (answer.status_code == 403) == refused, (role, method, path)
 
 
+def test_whoever_may_not_keeps_the_way_back_and_the_way_out(site):
+    answer = site.sign_in("auditor").get("/work")
+    assert answer.status_code == 403
+    assert "Your role does not allow this" in answer.text
+    for way in ('href="/"', 'action="/logout"', 'href="/audit"'):
+        assert way in answer.text
+    assert "Sign in" not in answer.text
+
+
 def test_every_form_needs_the_token_of_its_session(site):
     for method, path in site.app.state.dashboard.needs:
         if method == "POST":

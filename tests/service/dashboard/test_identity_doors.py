@@ -2,13 +2,16 @@
 
 import re
 import time
+from collections import Counter
 from datetime import timedelta
 
 import pyotp
 import pytest
+from sqlalchemy import select
 
 from rules.errors import NotTrusted
 from service import identity_factor as factor
+from service.alerts import models
 from service.alerts.access import bearer_of, disable_account, mint_token
 from service.identity_invitations import open_set_up
 from tests.service.dashboard.production import CLIENT, NOON, OURS, PASSWORD, Hospital, settings_in
@@ -85,7 +88,11 @@ def test_the_first_administrator_is_made_with_the_token_and_a_second_factor(new_
         for poor, status in (
             ({"token": "x"}, 401), ({"again": "another"}, 422), ({"password": "short", "again": "short"}, 422),
         ):  # fmt: skip
-            assert site.client.post("/setup", data=given | poor, headers=OURS).status_code == status
+            answer = site.client.post("/setup", data=given | poor, headers=OURS)
+            assert answer.status_code == status
+            # Whoever chose a poor password need not type the token again
+            assert (f'value="{token}"' in answer.text) == (status == 422)
+            assert ('name="name" value="root"' in answer.text) == (status == 422)
         answer = site.client.post("/setup", data=given, headers=OURS)
         assert answer.headers["location"] == "/login/factor"
         assert not site.app.state.settings.setup_file.exists()
@@ -171,12 +178,34 @@ def test_a_wrong_name_and_a_wrong_password_look_alike(site):
     assert nonce.sub("", page.text) == nonce.sub("", other.text)
 
 
-def test_refusals_and_sign_ins_are_in_the_audit_trail(site):
+def test_refusals_and_sign_ins_are_in_the_audit_trail(site, lead, caplog):
+    def told(action):
+        return Counter((one.actor, one.outcome, one.object) for one in site.trail(action))
+
+    before = told("sign-in")
+    typed = "not my name but my password"
+    assert sign_in(site, typed, "wrong password 1").status_code == 401
     sign_in(site, "pia", "wrong password 1")
+    sign_in(site, lead[0])
+    site.client.post("/login/code", data={"code": "000000"}, headers=OURS)
+    site.client = site.browser()
     sign_in(site, "pia")
+    until = time.monotonic() + 20
+    while (fresh := told("sign-in") - before).total() < 4 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert fresh == {
+        ("unknown", "refused", ""): 3,
+        ("user/pia", "ok", "account/pia"): 1,
+    }
     site.post("/logout")
-    assert {one.actor for one in wait_for(site, "sign-in")} >= {"user/pia"}
-    assert wait_for(site, "sign-out")
+    assert ("user/pia", "ok", "account/pia") in {
+        (one.actor, one.outcome, one.object) for one in wait_for(site, "sign-out")
+    }
+    sign_in(site, "pia")
+    assert site.client.get("/accounts").status_code == 403
+    assert "role pharmacist lacks manage-accounts" in caplog.text
+    with site.record.database.reading() as connection:
+        assert typed not in repr(connection.execute(select(models.audit)).all())
 
 
 def test_one_sees_and_ends_ones_other_sessions(site):

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from service.identity_providers import ProvidersRefused, read_providers
-from tests.service.dashboard.openid_provider import BACK, OpenIdProvider, come_back, entry
-from tests.service.dashboard.production import OURS, Hospital, settings_in
+from tests.service.dashboard.openid_provider import BACK, OpenIdProvider, come_back, entry, leave
+from tests.service.dashboard.production import BASE, OURS, Hospital, settings_in
 from tests.service.dashboard.stores import new_store, postgres_server  # noqa: F401 - fixtures
 
 
@@ -122,6 +122,36 @@ def test_where_the_strength_is_known_nothing_more_is_asked(provider, site_with, 
     site = site_with(**known)
     provider.claims |= {"groups": ["vk-leads"], "acr": "level-2", "amr": ["mfa"]}
     assert come_back(site).headers["location"] == "/work"
+
+
+def test_one_subject_at_two_providers_is_two_people(provider, new_store, tmp_path):  # noqa: F811
+    other = OpenIdProvider(redirect_uri=BACK.replace("hospital", "clinic"))
+    second = entry(other, tmp_path, id="clinic", redirect_uri=other.redirect_uri)
+    file = tmp_path / "oidc.yaml"
+    file.write_text(yaml.safe_dump([entry(provider, tmp_path), second]), encoding="utf-8")
+    site = Hospital(settings_in(tmp_path, store_url=new_store(), oidc=file), now=datetime.now(UTC))
+    try:
+        assert come_back(site).headers["location"] == "/work"
+        assert (
+            "nora, pharmacist of mercy, signed in by hospital" in site.client.get("/account").text
+        )
+        site.client = site.browser()
+        address = leave(site, "clinic")
+        wrong_door = address.replace("/oidc/clinic/", "/oidc/hospital/")
+        assert site.client.get(wrong_door.removeprefix(BASE)).status_code == 401
+        assert come_back(site, leave(site, "clinic")).headers["location"] == "/work"
+        assert re.search(
+            "nora-[0-9a-f]{6}, pharmacist of mercy, signed in by clinic",
+            site.client.get("/account").text,
+        )
+        mine = site.browser().post(
+            "/oidc/hospital/out", data={"logout_token": provider.logout_token()}
+        )
+        assert mine.status_code == 200
+        assert site.client.get("/work").status_code == 200  # the other provider's stays
+    finally:
+        site.close()
+        other.close()
 
 
 def test_whom_the_provider_signs_out_does_not_finish_half_a_sign_in(provider, site_with):

@@ -118,12 +118,14 @@ def test_any_characters_and_any_length_up_to_the_limit_will_do(site, password):
 
 def test_a_password_is_compared_exactly(site):
     set_to(site, "  Deep water RUNS slowly ")
+    assert opens(site, "  Deep water RUNS slowly ")
     for other in (
         "  deep water runs slowly ", "Deep water RUNS slowly", "  Deep water RUNS slowly", "  Deep water RUNS slowly  ",
         "  Deep water RUNS slowlÿ ",
     ):  # fmt: skip
         assert not opens(site, other)
     set_to(site, (LONG * 4)[:LONGEST])
+    assert opens(site, (LONG * 4)[:LONGEST])
     assert not opens(site, (LONG * 4)[: LONGEST - 1])
     assert not opens(site, (LONG * 4)[: LONGEST + 1])
 
