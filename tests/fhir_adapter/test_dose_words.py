@@ -126,3 +126,19 @@ def test_what_the_amount_counts(vocabulary):
     assert relation("2 capsules of 1000 IU daily") == "each"
     assert relation("2,000 IU (2 capsules) daily") == "total"
     assert relation("2 capsules (2,000 IU) daily") == "unclear"
+    assert relation("1000 IU per spray, 2 sprays daily") == "total"
+    assert (
+        relation("2 capsules daily")
+        == relation("2,000 IU daily")
+        == relation("2 mL (800 IU) daily")
+        == ""
+    )
+    assert relation("2,000 IU = 2 capsules daily") == "total"
+    assert relation("2,000 IU, 2 capsules daily") == "unclear"
+    assert relation("2 capsules (1,000 IU each) daily") == "each"
+    assert relation("2 x 1000 IU daily") == relation("two 1000 IU capsules daily") == "each"
+
+
+def test_a_point_before_three_digits_is_neither_thousands_nor_a_fraction(vocabulary):
+    assert read_dose_words("1.250 tablets daily", vocabulary).pieces is None
+    assert read_dose_words("1 tablet every 1.250 days", vocabulary).interval_days is None

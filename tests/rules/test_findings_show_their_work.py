@@ -6,10 +6,11 @@ Which facts and findings a finding needs, and which numbers decide it, is what i
 from datetime import UTC, date, datetime, time
 from itertools import chain
 
+import msgspec
 import pytest
 
 from rules.engine import Engine
-from rules.facts import Finding
+from rules.facts import FactSet, Finding
 from rules.rulebook import BUNDLED, load_rulebook
 from rules.vignettes import stories_of
 
@@ -207,15 +208,30 @@ COUNTED_FROM = {
 
 
 @pytest.fixture(scope="module")
-def found():
-    """Every finding of every story, with the day of the story, when everything is worked out."""
+def stories():
+    return stories_of(BOOK, BUNDLED)
+
+
+@pytest.fixture(scope="module")
+def findings_from():
+    """Everything that can be worked out from facts on a day."""
     engine, everything = Engine(BOOK, "compiled"), tuple(BOOK.finding_fields)
-    by_name = {}
-    for story in stories_of(BOOK, BUNDLED):
-        moment = datetime.combine(story.today, time(12), UTC)
-        answer = engine.assess(story.facts, as_of=moment, today=story.today, asked=everything)
+
+    def _findings_from(facts, today):
+        moment = datetime.combine(today, time(12), UTC)
+        answer = engine.assess(facts, as_of=moment, today=today, asked=everything)
         assert answer.failures == ()
-        for one in answer.findings:
+        return answer.findings
+
+    return _findings_from
+
+
+@pytest.fixture(scope="module")
+def found(stories, findings_from):
+    """Every finding of every story, with the day of the story."""
+    by_name = {}
+    for story in stories:
+        for one in findings_from(story.facts, story.today):
             by_name.setdefault(one.name, []).append((one, story.today))
     return by_name
 
@@ -259,6 +275,27 @@ def test_every_declared_field_is_filled_in_some_story(found, name):
     for field in BOOK.finding_fields[name]:
         said = [one.values.get(field) for one, _ in found[name]]
         assert any(value is not None for value in said), field
+
+
+def _content(one):
+    numbers, values = {used.name for used in one.parameters}, one.values.items()
+    return (
+        one.name,
+        one.about,
+        sorted(values),
+        sorted(one.source),
+        sorted(numbers),
+        sorted(one.missing),
+    )
+
+
+def test_the_order_of_a_record_changes_no_finding(stories, findings_from):
+    listed = [name for name in FactSet.__struct_fields__ if name not in {"patient", "context"}]
+    for story in stories:
+        turned = {name: tuple(reversed(getattr(story.facts, name))) for name in listed}
+        as_told = findings_from(story.facts, story.today)
+        other_way = findings_from(msgspec.structs.replace(story.facts, **turned), story.today)
+        assert sorted(map(_content, as_told)) == sorted(map(_content, other_way)), story.where
 
 
 def test_a_kidney_disease_names_its_numbers_or_that_its_stage_is_missing(found):

@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
 
 def taken(e: Evidence, *classes: str) -> list[MedicationUse]:
-    """Current or drafted systemic uses of any of the classes, each once; a dose given once is no ongoing use."""
+    """Current or drafted systemic uses of any of the classes, each once; a dose given once is no ongoing use.
+
+    In the order of the classes, then of the ingredients, however the record was ordered.
+    """
     seen: dict[int, MedicationUse] = {}
     for name in classes:
-        seen.update(
-            (id(use), use) for use in e.uses_of(name) if is_current(use, e.today) and not use.single
-        )
+        for use in sorted(e.uses_of(name), key=lambda one: (one.ingredient, one.source)):
+            if is_current(use, e.today) and not use.single:
+                seen[id(use)] = use
     return list(seen.values())
 
 
