@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from fhir_adapter.needles import libraries
 from rules.engine import software_version
 from rules.rulebook import Rulebook
 from service.batch.inputs import Inputs
@@ -99,6 +100,7 @@ class Account:
                 "patients_per_second": round(patients / seconds) if seconds else None,
                 "megabytes_per_second": round(size / 1e6 / seconds, 1) if seconds else None,
                 **({"stored": self.stored} if self.stored is not None else {}),
+                "search": libraries()[0],
                 "parquet": self.parquet or "not written: the extra 'batch' is not installed",
             },
             option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,

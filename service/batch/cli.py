@@ -202,6 +202,8 @@ def _followed(
 
 
 def _tell(account: Account, out: Path) -> None:
+    from fhir_adapter.needles import libraries
+
     patients = account.told["patients"]
     said = sum(account.told["firings"].values())
     typer.echo(
@@ -216,6 +218,10 @@ def _tell(account: Account, out: Path) -> None:
     if account.stored is not None:
         told = ", ".join(f"{number} {name}" for name, number in account.stored.items() if number)
         typer.echo(f"Into the record: {told or 'nothing'}.")
+    if libraries() == ("none",):
+        typer.echo(
+            "Lines were parsed one by one: the extra 'batch' searches them faster.", err=True
+        )
     if not account.parquet:
         typer.echo("No Parquet table: install the extra 'batch'.", err=True)
 

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,8 +12,8 @@ import pytest
 
 from service.batch.outputs import COLUMNS, write_outputs
 from service.batch.run import Run
-from tests.service.batch.people import population, write_bundles
-from tests.service.batch.test_review import options, rows
+from tests.service.batch.people import AS_OF, population, write_bundles, write_lines
+from tests.service.batch.test_review import options, results, rows
 
 GUIDE = Path(__file__).parents[3] / "docs" / "analysts" / "reviewing-a-population.md"
 LISTS = {"sources", "missing"}
@@ -60,3 +62,27 @@ def test_no_cell_begins_a_formula_in_a_spreadsheet(tmp_path, first):
     assert cells == dict.fromkeys(COLUMNS, "'" + hostile) | dict.fromkeys(LISTS, f"'{hostile} plain")  # fmt: skip
     # In Parquet, which no spreadsheet takes for formulas, the text stays what it is
     assert pq.read_table(tmp_path / "recommendations.parquet").to_pylist() == [row]
+
+
+def test_what_is_missing_for_want_of_the_extra_is_said_and_changes_no_result(tmp_path):
+    folder = write_lines(tmp_path / "in", *population(9))
+    hidden = "import sys; sys.modules |= dict.fromkeys(('pyarrow', 'hyperscan', 're2')); from service.cli import main; main()"
+    said = {}
+    for name, python in (("with", ("-m", "service.cli")), ("without", ("-c", hidden))):
+        command = [sys.executable, *python, "review", str(folder), "--out", str(tmp_path / name), "--as-of", AS_OF, "--quiet"]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        said[name] = done.stderr
+    assert said["with"] == ""
+    assert "No Parquet table: install the extra 'batch'." in said["without"]
+    assert "Lines were parsed one by one" in said["without"]
+    assert not (tmp_path / "without" / "recommendations.parquet").exists()
+    meta = json.loads((tmp_path / "without" / "run.meta.json").read_text())
+    assert (meta["search"], meta["parquet"]) == ("none", "not written: the extra 'batch' is not installed")  # fmt: skip
+    plain = [
+        "DetectedIssue.ndjson",
+        "recommendations.csv",
+        "gaps.ndjson",
+        "run.json",
+        "summary.html",
+    ]
+    assert results(tmp_path / "without", plain) == results(tmp_path / "with", plain)
