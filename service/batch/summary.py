@@ -74,11 +74,11 @@ def summary_page(told: Mapping[str, Any], rulebook: Rulebook) -> str:
 def _figures(told: Mapping[str, Any]) -> str:
     patients, urgencies = told["patients"], told["indicators"]
     spoken = patients["reviewed"] - patients["nothing_to_say"]
-    context = patients["untriggered"]
+    untriggered = patients["untriggered"]
+    context = f"; {untriggered:,} with context only" if untriggered else ""
     tiles = [
-        ("", "Patients reviewed", patients["reviewed"], f"of {patients['in']:,}"),
+        ("", "Patients reviewed", patients["reviewed"], f"of {patients['in']:,}{context}"),
         ("", "With something to say", spoken, _share(spoken, patients["reviewed"])),
-        *([("", "With context only", context, "nothing to review")] if context else []),
         *(
             (name if urgencies.get(name) else "", words.capitalize(), urgencies.get(name, 0), "")
             for name, words in _URGENCIES

@@ -145,7 +145,7 @@ def test_they_are_counted_apart_and_the_page_says_so(tmp_path):
         told = Run(out).review([folder], options(sieve=sieve)).told["patients"]
         assert (told["in"], told["reviewed"], told["untriggered"]) == (4, 4, count)
         assert told["nothing_to_say"] >= count + 1  # dot, of whom there is the Patient alone
-        assert ("With context only" in (out / "summary.html").read_text()) == bool(count)
+        assert ("with context only" in (out / "summary.html").read_text()) == bool(count)
 
 
 def test_what_was_found_about_one_infant_stands_for_no_other():
