@@ -100,8 +100,8 @@ def print_promises(listed: dict[str, Promise], *, as_json: bool = False) -> None
             console.print(f"  no test  {one.why}")
         if one.command:
             console.print(f"  command  {one.command}", soft_wrap=True)
-        if one.measured:
-            console.print(f"  measured {one.measured}", soft_wrap=True)
+        if one.measured or one.command.startswith("python -m tests."):
+            console.print(f"  measured {one.measured or 'not yet at this size'}", soft_wrap=True)
 
 
 def run_tests(listed: dict[str, Promise], root: Path) -> list[str]:
@@ -121,10 +121,12 @@ def run_tests(listed: dict[str, Promise], root: Path) -> list[str]:
         if not one.tests:
             console.print(f"[yellow]not tested[/yellow]  {name}: {one.why}")
             continue
-        kept = all(_passes(group, root) for group in _apart(one.tests))
-        word = "[green]kept[/green]  " if kept else "[red]BROKEN[/red]"
+        told = [line for group in _apart(one.tests) for line in _failures(group, root)]
+        word = "[red]BROKEN[/red]" if told else "[green]kept[/green]  "
         console.print(f"{word}      {name}: {one.figure}")
-        if not kept:
+        for line in told:
+            console.print(f"  {line}", soft_wrap=True, markup=False)
+        if told:
             broken.append(name)
     return broken
 
@@ -135,9 +137,14 @@ def _apart(tests: Sequence[str]) -> list[list[str]]:
     return [group for group in ([one for one in tests if one not in browser], browser) if group]
 
 
-def _passes(tests: Sequence[str], root: Path) -> bool:
+def _failures(tests: Sequence[str], root: Path) -> list[str]:
+    """What pytest says of those that failed; empty when all passed."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
-    return subprocess.run(command, cwd=root, check=False, capture_output=True).returncode == 0  # noqa: S603
+    done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)  # noqa: S603
+    if done.returncode == 0:
+        return []
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return lines or [f"pytest ended with {done.returncode}"]
 
 
 def _console() -> Console:

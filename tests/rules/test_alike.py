@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from rules.alike import silent_about_all_of_this_age
+from rules.alike import silent_about_all_of_this_age, silent_whatever_was_measured
 from rules.engine import Engine
 from rules.facts import Context, FactSet, MedicationUse, Patient
 from rules.rulebook import load_rulebook
@@ -46,3 +46,28 @@ def test_who_takes_anything_that_rules_ask_about_by_days_is_a_case_by_itself():
         taking="yes", daily=400.0, unit="[IU]",
     )  # fmt: skip
     assert not silent(date(1990, 3, 1), drops)
+
+
+def whatever(measures, *uses):
+    patient = Patient(
+        id="p", source=("Patient/p",), birth_date=date(1990, 3, 1), age_days=13_415, age_years=36
+    )
+    facts = FactSet(patient=patient, context=Context(), uses=uses)
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    return silent_whatever_was_measured(
+        ENGINE, facts, measures, as_of=now, today=TODAY, asked=("calcium-measured",)
+    )
+
+
+def test_a_measure_that_no_rule_takes_up_by_itself_leaves_silence():
+    assert whatever(["creatinine"]) is not None
+    assert whatever([]) is not None
+
+
+@pytest.mark.parametrize("measures", [["25ohd"], ["creatinine", "25ohd"]])
+def test_a_measure_that_a_rule_takes_up_may_end_it(measures):
+    assert whatever(measures) is None
+
+
+def test_more_measures_than_can_be_tried_are_not_answered_for():
+    assert whatever([f"measure-{number}" for number in range(6)]) is None

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -58,6 +59,7 @@ def test_tests_are_run_and_the_broken_promise_is_named(checkout, capsys):
     assert proof.run_tests(listed, checkout) == ["broken"]
     told = capsys.readouterr().out
     assert "BROKEN      broken" in told
+    assert "FAILED tests/test_it.py::test_bad" in told
     assert "nobody can" in told
 
 
@@ -77,6 +79,18 @@ def test_the_command_prints_for_people_and_for_programs():
     assert "python -m tests.service.alerts.kill" in told.output
     listed = json.loads(RUNNER.invoke(app, ["--json"]).output)
     assert set(listed) == set(proof.promises())
+
+
+def test_what_was_never_measured_at_full_size_says_so(capsys):
+    one = promise("t.py::test")
+    for command, measured, told in (
+        ("python -m tests.faults.fuzz", "", "not yet at this size"),
+        ("python -m tests.faults.fuzz", "2026-11-29: 3", "2026-11-29: 3"),
+    ):
+        proof.print_promises(
+            {"one": msgspec.structs.replace(one, command=command, measured=measured)}
+        )
+        assert f"measured {told}" in capsys.readouterr().out
 
 
 def test_the_command_refuses_an_unknown_name_and_ends_by_what_was_found(monkeypatch, checkout):
