@@ -153,7 +153,7 @@ class Concluder:
         bindings: Mapping[str, Fact | Finding],
         evidence: Evidence,
     ) -> Iterator[ProposedAction]:
-        drafts = tuple(dict.fromkeys(_drafts_below(because)))
+        drafts = tuple(dict.fromkeys(_drafts_below(because, about)))
         for choice in card.suggests:
             if choice.when is not None and not holds(choice.when, about, evidence):
                 continue
@@ -224,10 +224,12 @@ def _findings_below(reasons: Iterable[Fact | Finding]) -> Iterator[Finding]:
             yield from _findings_below(reason.because)
 
 
-def _drafts_below(reasons: Iterable[Fact | Finding]) -> Iterator[str]:
+def _drafts_below(reasons: Iterable[Fact | Finding], about: str) -> Iterator[str]:
+    """Drafts that a suggestion may touch: those of the subject. Of a pair, the other partner is not the one to change."""
     for reason in reasons:
         if isinstance(reason, Finding):
-            yield from _drafts_below(reason.because)
+            if not about or reason.about in {"", about}:
+                yield from _drafts_below(reason.because, about)
         elif isinstance(reason, MedicationUse) and reason.taking == "draft":
             yield reason.record
         elif isinstance(reason, LabOrder) and reason.state == "draft":

@@ -337,3 +337,23 @@ def test_a_rule_that_breaks_is_recorded_and_hides_no_other(engine, monkeypatch):
     assert [failure.rule for failure in answer.failures] == ["vka-natto"]
     assert "secret" not in answer.failures[0].error
     assert {r.rule for r in answer.recommendations} == {"vka-subtherapeutic-inr-with-k"}
+
+
+@pytest.mark.parametrize(
+    "product", ["vitamin-k2-mk7", "vitamin-k2", "vitamin-k2-mk4", "vitamin-k1"]
+)
+@pytest.mark.parametrize("drafts", [("warfarin",), ("product",), ("warfarin", "product")])
+def test_only_the_draft_of_the_vitamin_k_may_be_changed_and_never_that_of_the_antagonist(
+    engine, product, drafts
+):
+    records = {"warfarin": "MedicationRequest/w", "product": "MedicationRequest/k"}
+    state = {name: "draft" if name in drafts else "yes" for name in records}
+    told = assess(
+        engine,
+        use("warfarin", 5.0, 5, record=records["warfarin"], taking=state["warfarin"]),
+        use(product, 45_000.0 if product == "vitamin-k2-mk4" else 1_000.0, 5, record=records["product"], taking=state["product"]),
+    )  # fmt: skip
+    said = [one for one in told.recommendations if one.suggestions]
+    assert said
+    touched = {target for one in said for s in one.suggestions for target in s.targets}
+    assert touched == ({records["product"]} if "product" in drafts else set())
