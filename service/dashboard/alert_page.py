@@ -53,7 +53,7 @@ class AlertPage:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        desk.route("GET", "/a/{number:int}", "see-alerts", self.show)
+        desk.route("GET", "/a/{number:row}", "see-alerts", self.show)
 
     def show(self, visit: Visit) -> Response:
         """One alert, as it stands."""

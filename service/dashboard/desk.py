@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -43,6 +44,12 @@ _SAID: Final = {
     401: "Please sign in again; nothing was changed.",
     403: "Your role does not allow this, or the form did not come from this page.",
 }
+
+
+class _RowNumber(IntegerConvertor):
+    """The number of a row in an address, ``{number:row}``; what no database could hold leads nowhere."""
+
+    regex = "[0-9]{1,18}"
 
 
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +127,7 @@ class Desk:
         ``from_elsewhere`` is true where another server sends the form, which must prove itself by what it holds.
         """
         self.needs[method, path] = need
+        register_url_convertor("row", _RowNumber())
 
         async def endpoint(request: Request) -> Response:
             return await self._answer(

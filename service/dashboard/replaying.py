@@ -47,7 +47,7 @@ class Replaying:
         self._desk = desk
         self._page = page
         self._one_at_a_time = threading.Lock()
-        desk.route("POST", "/a/{number:int}/replay", "see-alerts", self.replay)
+        desk.route("POST", "/a/{number:row}/replay", "see-alerts", self.replay)
 
     def replay(self, visit: Visit) -> Response:
         """Do it, keep what came out, and show it on the page."""

@@ -39,7 +39,7 @@ class RulePage:
         self._playing = threading.Lock()
         desk.route("GET", "/rules/{rule}", "see-rules", self.show)
         desk.route("POST", "/rules/{rule}/mode", "change-modes", self.ask)
-        desk.route("POST", "/rules/{rule}/changes/{number:int}", "change-modes", self.decide)
+        desk.route("POST", "/rules/{rule}/changes/{number:row}", "change-modes", self.decide)
 
     def show(self, visit: Visit) -> Response:
         """One rule in full."""

@@ -69,7 +69,7 @@ class SilencesPage:
         )
         desk.route("GET", "/silences", "see-alerts", self.show)
         desk.route("POST", "/silences", "silence", self.ask)
-        desk.route("POST", "/silences/{number:int}", "silence", self.act)
+        desk.route("POST", "/silences/{number:row}", "silence", self.act)
 
     def show(self, visit: Visit) -> Response:
         """Silences of one view."""

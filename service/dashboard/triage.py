@@ -29,7 +29,7 @@ class Triage:
     def __init__(self, desk: Desk, page: AlertPage) -> None:
         self._desk = desk
         self._page = page
-        desk.route("POST", "/a/{number:int}/act", "triage", self.act)
+        desk.route("POST", "/a/{number:row}/act", "triage", self.act)
         desk.route("POST", "/work/act", "triage", self.act_together)
         desk.route("POST", "/work/undo", "triage", self.take_back)
 
