@@ -21,6 +21,7 @@ Result = TypeVar("Result")
 _GROUP_SECONDS = 0.02
 _GROUP_SIZE = 50
 _BUSY_MS = 5000
+_DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
 _WRITER_LOCK = (
     4_705_121_922  # one number for all: only one process at a time writes to a PostgreSQL store
 )
@@ -212,11 +213,11 @@ def _file_of(url: str) -> Path | None:
         read = make_url(url)
     except ArgumentError:
         read = None
-    if read is None or read.drivername not in {"sqlite", "postgresql+psycopg"}:
+    if read is None or read.drivername not in _DRIVERS:
         raise StoreRefused(
             "that is no URL of a store. Write sqlite:////folder/record.db or postgresql://user@host/name."
         )
-    if read.drivername != "sqlite":
+    if read.get_backend_name() != "sqlite":
         return None
     if not read.database or read.database == ":memory:":
         raise StoreRefused("a store in SQLite needs a file: sqlite:////folder/record.db.")
