@@ -198,6 +198,17 @@ DECIDED_BY = {
     "vitamin-k-with-vka": "pair.new",
     "vitamin-k1-substantial": "k.warn.k1",
 }
+# What is told of one product, measure or order, and joined on it; all else concerns the patient as a whole
+ABOUT_A_SUBJECT = """
+    1-25-ohd-order-drafted 25ohd-order-drafted anticoagulants-overlap current-doac current-vka d2-response-low
+    high-inr high-strength-for-weeks inr-above-critical inr-latest inr-target inr-unstable listed-vka
+    low-inr-on-vitamin-k mk4-pharmacological mk4-with-vka multivitamin-with-vka natto-eaten
+    new-fat-malabsorption-drug new-vitamin-k1-source recent-reversal recent-vka relevant-vitamin-k
+    unspecified-multivitamin unusable-result vitamin-d-high-strength-daily vitamin-d-loading
+    vitamin-d-loading-overrun vitamin-d-question vitamin-d-source vitamin-d-unusable vitamin-k-change
+    vitamin-k-change-unchecked vitamin-k-monitored vitamin-k-monitored-while-taken vitamin-k-not-steady
+    vitamin-k-steady vitamin-k-with-vka vitamin-k1-substantial
+"""
 # finding -> the day from which its "days" count
 COUNTED_FROM = {
     "calcium-measured": "taken", "current-vka": "since", "hypercalcaemia": "taken", "inr-latest": "on", "listed-vka": "since",
@@ -256,6 +267,12 @@ def test_a_finding_names_what_it_rests_on(found, name):
 def test_a_finding_names_the_numbers_that_decided_it(found, name):
     for one, _ in found[name]:
         assert set(DECIDED_BY[name].split()) <= {used.name for used in one.parameters}
+
+
+def test_what_is_told_of_a_product_names_it(found):
+    subjects = set(ABOUT_A_SUBJECT.split())
+    for name, made in found.items():
+        assert {bool(one.about) for one, _ in made} == {name in subjects}, name
 
 
 @pytest.mark.parametrize("name", COUNTED_FROM)
