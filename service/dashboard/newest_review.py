@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from service.alerts import models
+from service.alerts.past_answers import micros
 from service.dashboard.casebook import OF_ONE_DRAFT, Case, case_of
 from service.dashboard.timeline import wanted
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
     from service.alerts.store import Store
 
+_QUIET: Final = timedelta(
+    hours=24
+)  # house policy: a hospital without a review for a day has lost its feed
 _LOOKED_AT: Final = (
     25  # reviews that are opened in search of a whole one; each costs one decryption
 )
@@ -32,6 +37,26 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     case: Case | None
     unread: tuple[str, ...] = ()
     passed_over: int | None = None
+
+
+class Feed(msgspec.Struct, frozen=True, kw_only=True):
+    """When a patient of a client was reviewed last (microseconds); None before the first.
+
+    ``is_quiet`` says that it is so long ago that an empty list proves nothing.
+    """
+
+    newest: int | None
+    is_quiet: bool
+
+
+def feed_of(store: Store, tenant: str, now: datetime) -> Feed:
+    """How fresh the lists are: they show what reviews found, and nothing without any."""
+    table = models.evaluation
+    with store.database.reading() as connection:
+        newest = connection.scalar(
+            select(func.max(table.c.received)).where(table.c.tenant == tenant)
+        )
+    return Feed(newest=newest, is_quiet=newest is None or newest < micros(now - _QUIET))
 
 
 def is_known(store: Store, tenant: str, patient: str) -> bool:

@@ -14,6 +14,7 @@ import yaml
 from service.alerts.past_answers import micros
 from service.alerts.unread import NOT_EVALUATED, endings, open_by_code
 from service.dashboard.casebook import cases_of, references_of
+from service.dashboard.newest_review import feed_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +70,7 @@ class QueuePage:
         told = {"code": about} if about else {}
         return visit.page(
             "queue.html", counts={code: (advice_for(code).title, count) for code, count in counts.items()}, code=about,
-            total=sum(counts.values()), endings=endings(database, tenant, micros(visit.now - _SPAN)), days=_SPAN.days,
+            total=sum(counts.values()), endings=endings(database, tenant, micros(visit.now - _SPAN)), days=_SPAN.days, feed=feed_of(store, tenant, visit.now),
             lines=[self._line(row, references, cases) for row in found.rows],
             more=urlencode({**told, "after": found.after}) if found.after else "",
             address=lambda code: "/queue" + (f"?{urlencode({'code': code})}" if code else ""),

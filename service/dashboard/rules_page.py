@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from service.alerts.lifecycle import SEVERITIES
 from service.dashboard.rule_chart import day_number, spark_of
 from service.rule_figures import RuleFigures, figures, wilson
 from service.rule_trends import Trend, trends
@@ -130,7 +131,7 @@ def _line(
     total = _summed(counted)
     return RuleLine(
         rule=name, title=card.title, pack=book.pack_of[name].head.title, mode=mode, waits=waits,
-        indicators=tuple(dict.fromkeys(line.is_ for line in card.indicator)), status=status_of(book, name),
+        indicators=tuple(sorted({line.is_ for line in card.indicator}, key=SEVERITIES.__getitem__, reverse=True)), status=status_of(book, name),
         is_overdue=card.review_due < visit.now.date(), spark=spark_of(course), outside=len(course.outside),
         is_silent=any(one.evaluations for one in counted) and not total["fired"],
         answered=total["accepted"] + total["overridden"],

@@ -15,6 +15,7 @@ from service.alerts.priority import Part
 from service.dashboard.casebook import Glance, glances
 from service.dashboard.deciding import colleagues
 from service.dashboard.live import newest_of
+from service.dashboard.newest_review import feed_of
 from service.dashboard.own_views import OwnViews, own_views
 from service.dashboard.plots import Spark, sparkline
 from service.dashboard.reasons import WAKES, reasons_for, snooze_choices
@@ -116,7 +117,7 @@ class WorklistPage:
             sparks={number: _spark(glance) for number, glance in shown.items()},
             scores={row.id: parts_shown(row) for row in rows}, counts=_counts(self._desk, visit),
             own=own_views(self._desk, visit), owners=OWNERS, indicators=INDICATORS, may_triage=may_triage,
-            since=newest_of(self._desk, tenant), rules=sorted(self._desk.parts.engine.rulebook.cards), link=link_of(filters),
+            since=newest_of(self._desk, tenant), feed=feed_of(store, tenant, visit.now), rules=sorted(self._desk.parts.engine.rulebook.cards), link=link_of(filters),
             done=_done(visit.query), title=self._desk.parts.engine.rulebook.vocabulary.title,
             **(self._together(visit) if may_triage and rows else {"together": None}),
         )  # fmt: skip

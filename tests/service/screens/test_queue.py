@@ -40,7 +40,21 @@ def test_the_queue_says_what_is_missing_for_whom_and_what_to_do(site):
 
 
 def test_an_empty_queue_says_what_that_means(site):
+    before = site.get("/queue").text
+    assert "No patient has been reviewed here yet" in before
+    assert "what mattered could be read" not in before
+    assert "No patient has been reviewed here yet" in site.get("/work").text
+    site.see(1, patient="a")
     assert "what mattered could be read" in site.get("/queue").text
+    assert "newest review" in site.get("/work").text
+    site.now = NOON + timedelta(hours=25)
+    site.sign_in("lead")
+    for path in ("/queue", "/work"):
+        quiet = site.get(path).text
+        assert "No patient has been reviewed for 25 h, since 2026-11-22 12:00 UTC" in quiet
+        assert "what mattered could be read" not in quiet
+    site.now = NOON
+    site.sign_in("lead")
     assert site.get("/queue?code=nonsense").status_code == 200
 
 
