@@ -46,7 +46,7 @@ def test_an_empty_queue_says_what_that_means(site):
     assert "No patient has been reviewed here yet" in site.get("/work").text
     site.see(1, patient="a")
     assert "what mattered could be read" in site.get("/queue").text
-    assert "newest review" in site.get("/work").text
+    assert "Newest review 2026-11-22 12:00 UTC" in site.get("/work").text
     site.now = NOON + timedelta(hours=25)
     site.sign_in("lead")
     for path in ("/queue", "/work"):
