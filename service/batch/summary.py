@@ -230,7 +230,7 @@ def _columns(
 def _inputs(told: Mapping[str, Any]) -> str:
     files = told["inputs"]
     rows = "".join(
-        f"<tr><th scope='row'>{escape(one['file'])}</th><td>{escape(one['type'])}</td>"
+        f"<tr><th scope='row'>{escape(one['file'])}</th><td class='word'>{escape(one['type'])}</td>"
         f"<td class='n'>{one['lines']:,}</td></tr>"
         for one in sorted(files, key=lambda one: (-one["bytes"], one["file"]))[:_MOST_FILES]
     )
