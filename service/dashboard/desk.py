@@ -83,7 +83,8 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     def page(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A page with what every page needs."""
         body = render(
-            template, who=self.signed_in, nonce=self.nonce, now=self.here, dev=self.desk.parts.settings.dev, **values
+            template, who=self.signed_in, nonce=self.nonce, now=self.here, dev=self.desk.parts.settings.dev,
+            idle=int(self.desk.idle.total_seconds()), **values,
         )  # fmt: skip
         return HTMLResponse(body, status_code=status)
 

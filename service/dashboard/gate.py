@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
+from starlette.responses import Response
 
 from rules.errors import NotTrusted, RequestError
 from service import identity_factor as factor
@@ -19,8 +20,6 @@ from service.identity_passwords import check_password
 from service.identity_steps import LIFE, Kind, Step, begin_step, end_step, step_of
 
 if TYPE_CHECKING:
-    from starlette.responses import Response
-
     from service.alerts.access import Role
     from service.dashboard.desk import Desk, Visit
 
@@ -43,6 +42,7 @@ class Gate:
         desk.route("GET", "/login/factor", "anyone", self.ask_factor)
         desk.route("POST", "/login/factor", "anyone", self.take_factor)
         desk.route("POST", "/logout", "signed-in", self.sign_out)
+        desk.route("GET", "/awake", "anyone", self.say_whether_awake, keeps_awake=False)
 
     def offer(self, provider: str, title: str) -> None:
         """Show a way in through an OpenID provider as well."""
@@ -138,6 +138,13 @@ class Gate:
         response.headers["Clear-Site-Data"] = '"cache", "storage"'
         _forget(response, desk, desk.cookie)
         return response
+
+    def say_whether_awake(self, visit: Visit) -> Response:
+        """Nothing while the session lasts, so that an open page stays as it is; else the way to the door.
+
+        Open pages ask by themselves, so that no patient stays on an unattended screen.
+        """
+        return visit.go("/login") if visit.signed_in is None else Response(status_code=204)
 
     def welcome(self, visit: Visit, tenant: str, name: str, proof: Proof) -> Response:
         """Open a session and go to work; the one that the browser had until now ends."""

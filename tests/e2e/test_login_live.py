@@ -125,3 +125,24 @@ def test_a_session_that_ended_takes_the_whole_page_away(served, people):
     row.get_by_role("button", name="Acknowledge").click()
     page.wait_for_url("**/login")
     assert served.alert(number).state == "new"
+
+
+def test_a_page_without_a_stream_goes_away_with_its_session_and_not_before(served, people):
+    page = people()
+    alert, table = served.fresh(), identity_tables.session
+    for path in (f"/a/{alert.id}", f"/p/{alert.patient}", "/account"):
+        page.clock.install()
+        page.goto(path)
+        if page.url.endswith("/login"):
+            page.get_by_role("button", name="Go in as the demo pharmacist").click()
+            page.wait_for_url("**/work")
+            page.goto(path)
+        page.evaluate(MARK)
+        with page.expect_response("**/awake") as asked:
+            page.clock.fast_forward(31_000)
+        assert asked.value.status == 204
+        assert page.evaluate(STILL)
+        served.record.database.write(lambda connection: connection.execute(delete(table)))
+        page.clock.fast_forward(31_000)
+        page.wait_for_url("**/login")
+        assert str(alert.id) not in page.locator("main").inner_text()

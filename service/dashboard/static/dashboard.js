@@ -95,6 +95,14 @@
     document.addEventListener("htmx:after:swap", (event) => { if (event.detail.ctx && event.detail.ctx.select === "#main") settle(); });
     // A stream that is refused means that the session is over: nothing of the page stays on the screen
     document.addEventListener("htmx:sse:error", (event) => { if (event.detail.status === 401) location.assign("/login"); });
+    // Pages without a stream ask by themselves
+    if (document.querySelector('form[action="/logout"]')) {
+      setInterval(() => {
+        fetch("/awake", { redirect: "manual", cache: "no-store" })
+          .then((answer) => { if (answer.type === "opaqueredirect" || answer.status === 401) location.assign("/login"); })
+          .catch(() => { /* no connection: nobody knows, and nothing is taken away */ });
+      }, 30_000);
+    }
   }
   if (document.readyState === "loading") addEventListener("DOMContentLoaded", prepare); else prepare();
 })();

@@ -29,6 +29,7 @@ OPEN = {
     ("GET", "/setup"): "anyone",
     ("POST", "/setup"): "anyone",
     ("POST", "/logout"): "signed-in",
+    ("GET", "/awake"): "anyone",
     ("GET", "/account"): "signed-in",
     ("POST", "/account/sessions"): "signed-in",
     ("POST", "/account/password"): "signed-in",
@@ -178,10 +179,10 @@ def test_a_session_ends_with_idleness_with_time_with_sign_out_and_with_its_accou
     assert site.get("/work").status_code == 303
     site.sign_in("pharmacist")
     begun = site.now
-    while site.now < begun + identity.ABSOLUTE - timedelta(minutes=10):
+    while site.now < begun + identity.ABSOLUTE:
         assert site.get("/work").status_code == 200
         site.now += timedelta(minutes=10)
-    site.now = begun + identity.ABSOLUTE
+    assert site.now == begun + identity.ABSOLUTE  # and it was used ten minutes ago
     assert site.get("/work").status_code == 303
     site.sign_in("pharmacist")
     assert site.post("/logout").status_code == 303
@@ -205,6 +206,17 @@ def test_a_browser_that_asks_by_itself_keeps_no_session_awake(site):
         site.now += timedelta(minutes=6)
         asked = site.get("/live?since=x").status_code
     assert asked == 303
+
+
+def test_an_open_page_asks_whether_it_may_stay_and_keeps_no_session_awake(site):
+    assert '<meta http-equiv="refresh" content="905; url=/awake">' in site.get("/handover").text
+    for _ in range(2):
+        site.now += timedelta(minutes=7)
+        assert site.get("/awake").status_code == 204
+    site.now += timedelta(minutes=1)
+    answer = site.get("/awake")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+    assert "refresh" not in site.get("/login").text
 
 
 def test_the_store_holds_no_secret_of_a_session(site):
