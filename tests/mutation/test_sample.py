@@ -12,7 +12,7 @@ from tests.mutation.__main__ import PARTS, all_mutants, draw, equivalents
 from tests.mutation.mutants import mutants_of
 
 ROOT = Path(__file__).parents[2]
-GOAL = 0.9  # of a drawn sample, which strays by some percent; the goal of a whole part is 95 % (python -m tests.mutation)
+GOAL = 0.88  # of a drawn sample, which strays by some percent; the goal of a whole part is 95 % (python -m tests.mutation)
 
 
 def test_the_tests_notice_what_is_planted():
