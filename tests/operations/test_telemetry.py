@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
@@ -137,6 +137,7 @@ class TestLog:
             "patient-view", "patient-view", "/cds-services"
         ]  # fmt: skip
         first = told[0]
+        assert datetime.fromisoformat(first["time"]).utcoffset() == timedelta(0)
         assert (first["client"], first["status"], first["outcome"]) == ("developer", 200, "answered")  # fmt: skip
         assert (first["rules"], first["cards"], first["warning"]) == (1, 1, 1)
         assert told[1]["outcome"] == "refused"
