@@ -204,6 +204,24 @@ def test_the_sieve_keeps_every_line_that_parsing_keeps(library, made, mixed):
         assert all(one.line == made[one.number][1] for one in kept)
 
 
+ODD = [
+    '{"coding":[{"system":"http://loinc.org","code":" 6301-6"}]}',
+    '{"coding":[{"system":"http://loinc.org","code":"\\u0036301-6"}]}',
+    '{"coding":[{"system":"http://loinc.org","code":"\\t6301-6"}]}',
+    '{"text":"\\u0049NR"}',
+    '{"text":"\uff29\uff2e\uff32"}',
+    '{"text":"I\\u004eR"}',
+]
+
+
+@pytest.mark.parametrize("library", libraries())
+@pytest.mark.parametrize("code", ODD)
+def test_a_result_that_is_spelt_in_an_odd_way_is_found(library, code):
+    line = f'{{"resourceType":"Observation","id":"x","status":"final","code":{code},"subject":{{"reference":"Patient/p"}}}}'
+    assert EXACT.concerns(json.loads(line))
+    assert list(QUICK[library].sift(line.encode(), "Observation"))
+
+
 DULL = {
     "Observation": {"code": {"coding": [{"system": LOINC, "code": "8480-6"}]}},
     "MedicationRequest": {"medicationCodeableConcept": {"coding": [{"system": RXNORM, "code": "1", "display": "Lisinopril"}]}},
