@@ -92,14 +92,6 @@ class CodeTables:
             sorted(key for key, code in self._results.items() if code and code.is_ == measure)
         )
 
-    def drug_codes(self) -> dict[tuple[str, str], tuple[str, ...]]:
-        """Every listed drug code with its ingredients; for search filters and prefilters."""
-        return {
-            key: tuple(component.ingredient for component in drug.components)
-            for key, drug in self._drugs.items()
-            if drug.components
-        }
-
     def _take(self, listed: CodeList, file: str) -> None:
         systems = (listed.system, *listed.also)
         if listed.by_prefix:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rules.code_folders import read_code_files
 from rules.engine import Engine, MatcherName
+from rules.errors import KnowledgeError
 from rules.rulebook import BUNDLED, Rulebook
 from rules.vignettes import Failure, play_story, stories_of
 from rules.wording import Wording
@@ -115,8 +116,6 @@ def _codes_added(pack: Pack, rulebook: Rulebook) -> Iterator[str]:
 
 def _meaning(code: str, listed: CodeList, rulebook: Rulebook) -> str:
     raw = listed.codes[code]
-    if not isinstance(raw, Mapping):
-        return f"one of the {listed.for_}"
     meant = [raw["is"]] if raw.get("is") else list(raw.get("contains", ()))
     titles = " and ".join(rulebook.vocabulary.title(str(one)) for one in meant)
     return f"read as {titles}" if titles else f"one of the {listed.for_}"
@@ -130,10 +129,14 @@ def play_all(rulebook: Rulebook, matcher: MatcherName) -> Played:
     places = [pack.vignettes for pack in rulebook.packs if pack.vignettes.is_dir()]
     stories = stories_of(rulebook, places)
     engine = Engine(rulebook, matcher=matcher)
-    ended = [(story, failure) for story in stories if (failure := play_story(engine, story))]
     failures: list[Failure] = []
     changed: list[tuple[Failure, str]] = []
     further = {pack.head.id for pack in further_packs(rulebook)}
+    ended = [
+        (story, failure)
+        for story in stories
+        if (failure := _play(engine, story, ours=bool(further) and story.pack not in further))
+    ]
     ours = Engine(without_further(rulebook), matcher=matcher) if further and ended else None
     for story, failure in ended:
         why = None if ours is None or story.pack in further else _declared(story, ours, engine)
@@ -145,6 +148,16 @@ def play_all(rulebook: Rulebook, matcher: MatcherName) -> Played:
         if one is not None:
             one.close()
     return Played(len(stories), tuple(failures), tuple(changed))
+
+
+def _play(engine: Engine, story: Story, *, ours: bool) -> Failure | None:
+    """Play a story; one of ours that cannot go on, because its rule is silent now, ended otherwise and stops nothing."""
+    try:
+        return play_story(engine, story)
+    except KnowledgeError as error:
+        if not ours:
+            raise
+        return Failure(story.where, story.title, (error.what,))
 
 
 def _declared(story: Story, ours: Engine, combined: Engine) -> str | None:

@@ -47,7 +47,6 @@ class Vocabulary:
         self.route = self._tables.route
         self.timing = self._tables.timing
         self.codes_of = self._tables.codes_of
-        self.drug_codes = self._tables.drug_codes
         self._names = NameFinder(content.names)
         self._not_ours = NameFinder(_words_not_ours(content))
         self._foods = TextFinder(content.foods)

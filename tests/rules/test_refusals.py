@@ -129,11 +129,6 @@ def test_what_is_not_listed_has_no_code_to_order(core):
     assert core.vocabulary.product_code("no-such-ingredient", 1.0) is None
 
 
-def test_drug_codes_are_told_for_search_filters(core):
-    codes = core.vocabulary.codes.drug_codes() if hasattr(core.vocabulary, "codes") else {}
-    assert not codes or all(codes.values())
-
-
 # Packs and the rulebook ----------------------------------------------------------------------------------------------
 
 

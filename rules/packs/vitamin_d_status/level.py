@@ -187,7 +187,7 @@ def _readings(e: Evidence) -> Iterator[Reading]:
 def _same_draw(one: LabResult, other: LabResult) -> bool:
     if one is other:
         return True
-    if one.taken is None or one.taken != other.taken:
+    if one.taken is None:
         return False
     if one.specimen and other.specimen:
         return one.specimen == other.specimen
