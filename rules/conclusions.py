@@ -65,7 +65,7 @@ class Concluder:
         return not card.hooks or context.hook in card.hooks
 
     def infer(self, conclusions: Iterable[Conclusion], evidence: Evidence) -> Iterator[Finding]:
-        """Findings that rules give to later rules, each once per subject."""
+        """Findings that rules give to later rules: one for each match, none about whom an earlier stratum found it."""
         for conclusion in conclusions:
             for name in conclusion.rule.infers:
                 if not any(made.about == conclusion.about for made in evidence.findings(name)):

@@ -9,9 +9,10 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -187,13 +188,14 @@ def _import_file(name: str, file: Path, folder: Path | None = None) -> ModuleTyp
         loaded.__path__ = [str(folder)]
         sys.modules[name] = loaded
         return loaded
-    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=search)
-    if spec is None or spec.loader is None:
-        raise KnowledgeError("cannot be imported.", where=str(file))
-    loaded = importlib.util.module_from_spec(spec)
+    loader = SourceFileLoader(name, str(file))
+    spec = importlib.util.spec_from_file_location(
+        name, file, loader=loader, submodule_search_locations=search
+    )
+    loaded = importlib.util.module_from_spec(cast("ModuleSpec", spec))  # a loader makes sure of it
     sys.modules[name] = loaded
     try:
-        spec.loader.exec_module(loaded)
+        loader.exec_module(loaded)
     except KnowledgeError:
         sys.modules.pop(name, None)
         raise

@@ -71,3 +71,23 @@ def test_a_measure_that_a_rule_takes_up_may_end_it(measures):
 
 def test_more_measures_than_can_be_tried_are_not_answered_for():
     assert whatever([f"measure-{number}" for number in range(6)]) is None
+
+
+def test_a_measure_that_is_looked_at_and_leads_to_nothing_may_lead_somewhere_with_another_value(
+    tiny_pack,
+):
+    """No rule asks for it; but what is worked out in any case has looked, and would find with other results."""
+    findings, derivations = tiny_pack / "findings.yaml", tiny_pack / "derivations.py"
+    findings.write_text(f"{findings.read_text()}seen: {{title: Seen, says: seen}}\n")
+    for look in ("e.labs_of('thing')", "e.unusable_labs('thing')", "e.facts.labs", "e.today"):
+        more = f'\n\n@derivation(gives=["seen"], needs=["measure:thing"])\ndef seen(e):\n    {look}\n    return ()\n'
+        derivations.write_text(
+            derivations.read_text().partition('\n\n@derivation(gives=["seen"]')[0] + more
+        )
+        engine = Engine(load_rulebook(["tiny"], [tiny_pack]), "compiled")
+        facts = FactSet(patient=Patient(id="p", source=("Patient/p",)), context=Context())
+        now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+        silence = silent_whatever_was_measured(
+            engine, facts, ["thing"], as_of=now, today=TODAY, asked=("seen",)
+        )
+        assert (silence is None) is (look != "e.today"), look

@@ -1,12 +1,15 @@
 """An edited copy of an installed pack answers to the original's name, for whoever has not imported that before."""
 
 import importlib
+import shutil
+import subprocess
 import sys
 
 import pytest
 
 from rules.edited_packs import lay_over
 from rules.errors import KnowledgeError
+from rules.rulebook import BUNDLED
 
 NAME = "dekacard_test_original"
 
@@ -45,3 +48,27 @@ def test_nothing_laid_over_changes_no_import():
     before = list(sys.meta_path)
     lay_over({})
     assert sys.meta_path == before
+
+
+LOADED = """
+import sys
+from pathlib import Path
+from rules.rulebook import load_rulebook
+book = load_rulebook(edited=[Path(sys.argv[1])])
+print(book.cards["dk-k2-form"].title, "|", sys.modules["rules.packs.education.rules"].__file__)
+"""
+
+
+def test_an_edited_copy_of_a_bundled_pack_takes_its_place_words_and_code(tmp_path):
+    folder = tmp_path / "education"
+    shutil.copytree(BUNDLED / "education", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    cards = folder / "cards.yaml"
+    text = cards.read_text(encoding="utf-8")
+    title = "title: MK-4 and MK-7"
+    assert title in text
+    cards.write_text(text.replace(title, "title: Two forms, edited"), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, str(folder)],
+        capture_output=True, text=True, timeout=120, check=False, cwd=BUNDLED.parents[1],
+    )  # fmt: skip
+    assert done.stdout.strip() == f"Two forms, edited | {folder / 'rules.py'}", done.stderr

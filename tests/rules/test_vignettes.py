@@ -119,6 +119,7 @@ def test_findings_that_hold_are_no_difference(tmp_path, rulebook):
     ("line", "said"),
     [
         ("takes: [warfrin]", "no ingredient is called 'warfrin'"),
+        ("takes: [Warfarin]", "'Warfarin' is not understood"),
         ("takes: [warfarin 5 spoons/d]", "unknown unit 'spoons'"),
         ("takes: [warfarin 5 mg now and then]", "'now and then' does not say how often"),
         ("takes: [warfarin status lost]", "unknown status 'lost'"),
@@ -240,11 +241,16 @@ def test_the_pytest_plugin_plays_a_pack_of_ones_own(tmp_path):
     )
     right = STORY.strip() + '\n  expect: ["vka-mk7-new, warning"]\n'
     wrong = STORY.strip() + '\n  expect: ["vka-natto, warning"]\n'
-    (pack / "vignettes" / "stories.yaml").write_text(right + wrong, encoding="utf-8")
+    stuck = STORY.strip() + "\n  history: [vka-natto shown today]\n  expect: nothing\n"
+    (pack / "vignettes" / "stories.yaml").write_text(right + wrong + stuck, encoding="utf-8")
+    nobodys = tmp_path / "vignettes" / "stories.yaml"  # no pack lies beside it
+    nobodys.parent.mkdir()
+    nobodys.write_text(wrong, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "rules.pytest_vignettes", "--dekacard-engine", "compiled",
          "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)],
         capture_output=True, text=True, timeout=120, check=False, cwd=Path(__file__).parents[2],
     )  # fmt: skip
-    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert "2 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert "vka-natto does not speak in this story" in done.stdout
     assert "vka-natto was expected (warning), but stayed silent." in done.stdout

@@ -150,6 +150,32 @@ def test_prefixes_reach_below_a_category_and_the_longest_decides(vocabulary):
     assert vocabulary.drug(atc, "C09AA03") is None
 
 
+def test_a_version_behind_the_system_changes_nothing(vocabulary):
+    assert vocabulary.drug(f"{RXNORM}|2026-11", "11289") == vocabulary.drug(RXNORM, "11289")
+    assert vocabulary.drug(f"{RXNORM}|2026-11", "11289").components[0].ingredient == "warfarin"
+    assert vocabulary.problem(f"{ICD}|2026", "D86.0").is_ == "sarcoidosis"
+    assert vocabulary.problem(f"{ICD}|2026", "Z95.3") is None
+    assert vocabulary.drug("urn:nobody|1", "11289") is None
+
+
+def test_timings_and_names_of_results_and_routes_are_read_whole(vocabulary):
+    abbreviations = "http://terminology.hl7.org/CodeSystem/v3-GTSAbbreviation"
+    assert vocabulary.timing(abbreviations, "BID") == 0.5
+    assert vocabulary.timing(abbreviations, "TID") == pytest.approx(1 / 3)
+    assert vocabulary.timing(abbreviations, "ONCE-UPON-A-TIME") is None
+    assert vocabulary.result_named("International  Normalised Ratio") == "inr"
+    assert vocabulary.result_named("inr of the neighbour") == ""
+    assert vocabulary.route_named("By Mouth") == "oral"
+    assert vocabulary.route_named("by mouth of the horse") == ""
+
+
+def test_only_what_is_counted_in_units_has_an_amount_that_is_never_daily(vocabulary):
+    (entry,) = vocabulary.content.never_assumed_daily
+    assert entry.unit == "[IU]"
+    assert vocabulary.never_daily_from("vitamin-d3") == entry.from_
+    assert vocabulary.never_daily_from("warfarin") is None
+
+
 def test_units_of_results_are_read_in_any_spelling_and_never_across_families(vocabulary):
     for spelling in ("ng/mL", "NG/ML", "ug/L", "mcg/L", "µg/L", "μg/l"):
         assert vocabulary.lab_unit("25ohd", spelling).unit == "ng/mL"
