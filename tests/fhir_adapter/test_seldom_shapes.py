@@ -191,7 +191,7 @@ def ratio(value, unit, per, per_unit):
 
 
 def test_an_ingredient_that_is_not_active_is_none(reading, statement):
-    carrier = {"itemCodeableConcept": {"text": "vitamin E"}, "isActive": False}
+    carrier = {"itemCodeableConcept": {"text": "vitamin K1"}, "isActive": False}
     active = {"itemCodeableConcept": D3, "strength": ratio(1000, "IU", 1, "tablet")}
     (use,) = used(reading, statement, medication(ingredient=[carrier, active]))
     assert (use.ingredient, use.daily) == ("vitamin-d3", 1000)
