@@ -62,7 +62,7 @@ def become(site, role):
 def pages(site):
     """Every address that is read, with numbers and names that nobody has."""
     return [
-        re.sub(r"\{[^}:]+\}", "nobody", re.sub(r"\{[^}]+:int\}", "999999", path))
+        re.sub(r"\{[^}:]+\}", "nobody", re.sub(r"\{[^}]+:(?:int|row)\}", "999999", path))
         for method, path in site.app.state.dashboard.needs
         if method == "GET"
     ]
@@ -168,7 +168,7 @@ def test_no_page_sends_a_browser_elsewhere(site):
     become(site, "lead")
     sent = []
     for method, path in site.app.state.dashboard.needs:
-        address = re.sub(r"\{[^}:]+\}", "nobody", re.sub(r"\{[^}]+:int\}", "999999", path))
+        address = re.sub(r"\{[^}:]+\}", "nobody", re.sub(r"\{[^}]+:(?:int|row)\}", "999999", path))
         if address == "/logout":
             continue
         if method == "GET":

@@ -65,7 +65,7 @@ def _served(app):
 
 
 def _address(path):
-    return re.sub(r"\{[^}:]+\}", "nobody", re.sub(r"\{[^}]+:int\}", "999999", path))
+    return re.sub(r"\{[^}:]+\}", "nobody", re.sub(r"\{[^}]+:(?:int|row)\}", "999999", path))
 
 
 def _ask(site, method, path):
