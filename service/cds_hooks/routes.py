@@ -111,9 +111,7 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
     _refuse_without_medications(call, supply, servers)
     now = parts.clock()
     tenant = client.profile.id
-    unit = unit_of(
-        supply.resources, Subject(call.patient_id, supply.resources, servers), call.encounter_id
-    )
+    unit = _unit(call, supply, servers)
     silences = tuple(
         one for one in parts.silences(tenant, call.patient_id, now) if one.unit in {"", unit}
     )
@@ -178,6 +176,15 @@ async def _answer(parts: Parts, service: HookService, client: Client, body: byte
         )
     answer = _response(parts, done, cards, client, repeats, silenced)
     return Response(orjson.dumps(answer), media_type=JSON)
+
+
+def _unit(call: HookCall, supply: Supply, servers: Collection[str]) -> str:
+    """The care unit of the call; "" without an encounter, which is what most calls come with."""
+    encounters = [one for one in supply.resources if one.get("resourceType") == "Encounter"]
+    if not encounters:
+        return ""
+    subject = Subject(call.patient_id, supply.resources, servers)
+    return unit_of(encounters, subject, call.encounter_id)
 
 
 def _silences_here(
