@@ -40,5 +40,8 @@ def die():
 service.batch.reviewing.review = review
 service.batch.inputs.tasks_of.__defaults__ = (6000,)
 
+if os.environ.get("CRASHES_SLOWLY"):
+    import tests.service.batch.slowly
+
 if __name__ == "__main__":
     app()

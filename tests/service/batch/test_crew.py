@@ -15,6 +15,7 @@ from tests.service.batch.test_review import options, results
 
 _START = (
     "import sys, service.batch.inputs as i; i.tasks_of.__defaults__ = (4000,)\n"
+    "import tests.service.batch.slowly\n"
     "from service.batch import crew; alone = crew._alone(); sys.stderr.write(f'alone {alone}')\n"
     "from service.batch.cli import app; app()"
 )

@@ -17,6 +17,7 @@ from tests.service.batch.test_review import options, results
 # Small stretches make many checkpoints, so that a kill at any moment finds some done and some not.
 _START = (
     "import service.batch.inputs as i; i.tasks_of.__defaults__ = (6000,); "
+    "import tests.service.batch.slowly; "
     "from service.batch.cli import app; app()"
 )
 
