@@ -6,6 +6,7 @@ Name of the patient and way to die come by the environment, so that workers begu
 import faulthandler
 import os
 import signal
+from importlib import import_module
 from pathlib import Path
 
 import service.batch.inputs
@@ -41,7 +42,7 @@ service.batch.reviewing.review = review
 service.batch.inputs.tasks_of.__defaults__ = (6000,)
 
 if os.environ.get("CRASHES_SLOWLY"):
-    import tests.service.batch.slowly
+    import_module("tests.service.batch.slowly")
 
 if __name__ == "__main__":
     app()

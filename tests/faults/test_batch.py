@@ -65,7 +65,12 @@ def test_a_worker_that_dies_once_costs_nothing(tmp_path, whole, wanted):
 
 def crashing(folder, out, *more, patients="p007", way="segv", once="", slowly=""):
     """A run that dies for these patients."""
-    planted = {"CRASHES_FOR": patients, "CRASHES_BY": way, "CRASHES_ONCE": str(once), "CRASHES_SLOWLY": slowly}
+    planted = {
+        "CRASHES_FOR": patients,
+        "CRASHES_BY": way,
+        "CRASHES_ONCE": str(once),
+        "CRASHES_SLOWLY": slowly,
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "tests.faults.crashing", str(folder), "--out", str(out),
          "--as-of", AS_OF, "--quiet", *more],
