@@ -9,6 +9,7 @@ from fhir_adapter.product_words import Part
 from rules.vocabulary import Vocabulary
 
 _CLOSE = 0.01
+_DECIMALS = 6  # what is beyond them is noise of binary fractions
 _RATIOS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
@@ -32,31 +33,40 @@ def regimen_of(
         return Regimen(problem="the dosage has several steps")
     regimens = [_one(part, parts, dose, vocabulary) for dose in doses]
     if len(regimens) == 1:
-        return regimens[0]
-    notes = [one.note for one in regimens if one.note]
+        return _rounded(regimens[0])
+    notes = dict.fromkeys(note for dose in doses for note in dose.notes)
     unknown = next((one for one in regimens if one.daily is None), None)
     if unknown is not None:
-        return Regimen(problem=unknown.problem, note="; ".join(dict.fromkeys(notes)))
-    daily = sum(one.daily or 0.0 for one in regimens)
-    often = sum(1 / one.interval_days for one in regimens if one.interval_days)
-    interval = 1 / often
-    note = "; ".join(dict.fromkeys([*notes, "several doses of one day are added up"]))
-    return Regimen(round(daily * interval, 6), round(interval, 6), round(daily, 6), note=note)
+        return Regimen(problem=unknown.problem, note="; ".join(notes))
+    daily = sum(one.daily for one in regimens if one.daily is not None)
+    interval = 1 / sum(1 / one.interval_days for one in regimens if one.interval_days)
+    note = "; ".join([*notes, "several doses of one day are added up"])
+    return _rounded(Regimen(daily * interval, interval, daily, note=note))
+
+
+def _rounded(exact: Regimen) -> Regimen:
+    """Rounded once, at the end: three sevenths of what is taken weekly are no 0.428572."""
+    amount, interval, daily = (
+        None if value is None else round(value, _DECIMALS)
+        for value in (exact.amount, exact.interval_days, exact.daily)
+    )
+    return Regimen(amount, interval, daily, exact.problem, exact.note)
 
 
 def _one(part: Part, parts: tuple[Part, ...], dose: Dose, vocabulary: Vocabulary) -> Regimen:
     note = "; ".join(dose.notes)
     if dose.problem:
         return Regimen(problem=f"the dosage cannot be read: {dose.problem}", note=note)
-    amount, problem = amount_of(part, parts, dose, vocabulary)
-    interval = round(dose.interval_days, 6) if dose.interval_days else None
-    if amount is None:
-        return Regimen(None, interval, problem=problem, note=note)
+    found = amount_of(part, parts, dose, vocabulary)
+    interval = dose.interval_days
+    if isinstance(found, str):
+        return Regimen(None, interval, problem=found, note=note)
+    amount = round(found, _DECIMALS)
     if amount <= 0:  # a placeholder of the sending system: a dose of nothing is not a dose
         return Regimen(None, interval, problem="the amount is recorded as zero", note=note)
     if dose.single:
         return Regimen(amount, problem="it is a single dose", note=note)
-    if dose.interval_days is None:
+    if interval is None:
         problem = "how often it is taken is not recorded"
         if dose.ambiguous:
             problem = "the instruction can be read in two ways"
@@ -66,12 +76,12 @@ def _one(part: Part, parts: tuple[Part, ...], dose: Dose, vocabulary: Vocabulary
         return Regimen(amount, problem=problem, note=note)
     if dose.ambiguous:
         return Regimen(None, interval, problem="the instruction can be read in two ways", note=note)
-    return Regimen(amount, interval, round(amount / dose.interval_days, 6), note=note)
+    return Regimen(amount, interval, amount / interval, note=note)
 
 
 def amount_of(
     part: Part, parts: tuple[Part, ...], dose: Dose, vocabulary: Vocabulary
-) -> tuple[float | None, str]:
+) -> float | str:
     """Amount of one ingredient per administration in its own unit, or why it is unknown."""
     if dose.amounts:
         return _from_amounts(part, parts, dose, vocabulary)
@@ -82,19 +92,19 @@ def amount_of(
     if dose.drops is not None:
         return _times(part, "drop", dose.drops, "the dose is in drops of unknown strength")
     if part.amount is not None:
-        return None, "how many pieces are taken is not recorded"
-    return None, "the amount is not recorded"
+        return "how many pieces are taken is not recorded"
+    return "the amount is not recorded"
 
 
-def _times(part: Part, per: str, count: float, otherwise: str) -> tuple[float | None, str]:
+def _times(part: Part, per: str, count: float, otherwise: str) -> float | str:
     if part.amount is None or part.per != per:
-        return None, part.problem or otherwise
-    return round(part.amount * count, 6), ""
+        return part.problem or otherwise
+    return part.amount * count
 
 
 def _from_amounts(
     part: Part, parts: tuple[Part, ...], dose: Dose, vocabulary: Vocabulary
-) -> tuple[float | None, str]:
+) -> float | str:
     value, unit = next(((v, u) for v, u in dose.amounts if u.dimension == "units"), dose.amounts[0])
     measured = [
         (one, amount)
@@ -102,13 +112,13 @@ def _from_amounts(
         if (amount := vocabulary.amount(one.ingredient, value, unit)) is not None
     ]
     if not measured:
-        return None, "the unit of the dose does not fit the substance"
+        return "the unit of the dose does not fit the substance"
     if not _agree(part, dose, vocabulary):
-        return None, "two different amounts are stated"
+        return "two different amounts are stated"
     if len(measured) > 1:
         fitting = [(one, a) for one, a in measured if _ratio(a, one) is not None]
         if len(fitting) != 1:
-            return None, "the dose does not say which ingredient it counts"
+            return "the dose does not say which ingredient it counts"
         measured = fitting
     counted, stated = measured[0]
     own = counted.ingredient == part.ingredient
@@ -117,17 +127,17 @@ def _from_amounts(
         stated *= pieces
     elif dose.relation == "unclear" and pieces is not None and pieces != 1:
         if counted.amount is None:
-            return None, "whether the amount is for one piece or for all is unclear"
+            return "whether the amount is for one piece or for all is unclear"
         if abs(stated - counted.amount) <= _CLOSE * stated:
             stated *= pieces
         elif abs(stated - counted.amount * pieces) > _CLOSE * stated:
-            return None, "pieces, strength and amount contradict each other"
+            return "pieces, strength and amount contradict each other"
     if own:
-        return round(stated, 6), ""
+        return stated
     ratio = _ratio(stated, counted)
     if ratio is None or part.amount is None or part.per != "piece":
-        return None, part.problem or "the dose counts another ingredient of the product"
-    return round(part.amount * ratio, 6), ""
+        return part.problem or "the dose counts another ingredient of the product"
+    return part.amount * ratio
 
 
 def _agree(part: Part, dose: Dose, vocabulary: Vocabulary) -> bool:

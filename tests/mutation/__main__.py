@@ -29,8 +29,8 @@ ROOT = Path(__file__).parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent.yaml")
 SECONDS = 90  # what takes longer has been broken in a way that people notice
 RULES, ADAPTER = "tests/rules", "tests/fhir_adapter"
-_READERS = [f"{ADAPTER}/test_doses_and_units.py", f"{ADAPTER}/test_frequency_words.py", f"{ADAPTER}/test_dose_words.py", f"{ADAPTER}/test_product_words.py",
-            f"{ADAPTER}/test_reader_medications.py", f"{ADAPTER}/test_reader_results.py"]  # fmt: skip
+_READERS = [f"{ADAPTER}/test_doses_and_units.py", f"{ADAPTER}/test_regimens.py", f"{ADAPTER}/test_frequency_words.py", f"{ADAPTER}/test_dose_words.py",
+            f"{ADAPTER}/test_product_words.py", f"{ADAPTER}/test_reader_medications.py", f"{ADAPTER}/test_reader_results.py"]  # fmt: skip
 ALREADY_TOLD = [
     "-k",
     "not every_number",
@@ -136,7 +136,7 @@ def _tests_fail(stories, files):
     import pytest
 
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    return int(bool(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files])))
+    return int(bool(pytest.main(["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", *files])))
 
 
 def _stories_hold():
