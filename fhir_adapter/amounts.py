@@ -52,7 +52,7 @@ def alternatives(words: Iterable[str]) -> str:
     )
 
 
-def number_of(text: str, *, counts_units: bool) -> float | None:
+def number_of(text: str, *, counts_units: bool = False) -> float | None:
     """Read a number as people write it; ``None`` when a point could mean thousands or a fraction.
 
     A point before three digits means thousands for international units (5.000 IE), which are never given
@@ -130,9 +130,7 @@ class AmountWords:
             if match["pu"]:
                 known = self._vocabulary.dose_unit(match["pu"])
                 per = known.dimension if known and match["pu"] not in _PER_MASS else "other"
-                per_count = (
-                    number_of(match["pn"], counts_units=False) or 1.0 if match["pn"] else 1.0
-                )
+                per_count = number_of(match["pn"] or "1") or 1.0
                 per_count *= known.times if known and known.dimension == "volume" else 1.0
             low = match["low"]
             low = number_of(low, counts_units=unit.dimension == "units") if low else None
@@ -143,7 +141,7 @@ class AmountWords:
     def serving(self, folded: str) -> float | None:
         """Pieces that make one serving, if the text says so."""
         match = self._serving.search(folded)
-        return number_of(match["n"], counts_units=False) if match else None
+        return number_of(match["n"]) if match else None
 
 
 @lru_cache(maxsize=8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from math import isclose
 from typing import Any, NamedTuple
 
 from fhir_adapter.dose_words import WordedDose, read_dose_words
@@ -23,7 +24,6 @@ from rules.naming import fold
 from rules.units import DoseUnit
 from rules.vocabulary import Vocabulary
 
-_NOTHING = WordedDose()
 _PREFERRED = ("ordered", "calculated")
 _QUANTITIES = ("doseQuantity", "doseSimpleQuantity", "quantityQuantity", "quantity")
 _RANGES = ("doseRange", "quantityRange")
@@ -58,7 +58,7 @@ class Dose(NamedTuple):
 
 
 class _Quantity(NamedTuple):
-    value: float | None = None
+    value: float = 0.0
     unit: DoseUnit | None = None
     ranged: bool = False
     problem: str = ""
@@ -88,7 +88,7 @@ def _elements(record: Resource) -> Iterator[tuple[Resource, float | None]]:
 def _read(element: Resource, sequence: float | None, lens: Lens) -> Dose:
     vocabulary = lens.vocabulary
     words = text(element.get("text")) or text(element.get("patientInstruction"))
-    said = read_dose_words(words, vocabulary) if words else _NOTHING
+    said = read_dose_words(words, vocabulary)
     timing = read_timing(element.get("timing"), lens)
     quantity = _quantity(element, vocabulary)
     problem = quantity.problem or timing.problem
@@ -108,18 +108,18 @@ def _read(element: Resource, sequence: float | None, lens: Lens) -> Dose:
         problem=problem,
     )
     notes: list[str] = [RANGE] if quantity.ranged or timing.ranged else []
-    if quantity.unit is not None and quantity.value is not None:
+    if quantity.unit is not None:
         dose = _with_quantity(dose, quantity.value, quantity.unit)
         if (
             dose.pieces is not None
             and said.pieces is not None
-            and abs(dose.pieces - said.pieces) > _CLOSE
+            and not isclose(dose.pieces, said.pieces, abs_tol=_CLOSE)
         ):
             notes.append(OTHER_AMOUNT)
     if (
         said.interval_days
         and dose.interval_days
-        and abs(said.interval_days - dose.interval_days) > _CLOSE * dose.interval_days
+        and not isclose(said.interval_days, dose.interval_days, rel_tol=_CLOSE)
     ):
         notes.append(OTHER_FREQUENCY)
     dose = dose._replace(notes=tuple(notes))
@@ -138,8 +138,6 @@ def _with_quantity(dose: Dose, value: float, unit: DoseUnit) -> Dose:
 
 def _filled(dose: Dose, said: WordedDose) -> Dose:
     """Words fill what the structure leaves open, amount and frequency apart."""
-    if said is _NOTHING:
-        return dose
     if not dose.amounts and dose.pieces is dose.volume is dose.drops is None:
         dose = dose._replace(
             amounts=tuple((one.value, one.unit) for one in said.strengths),

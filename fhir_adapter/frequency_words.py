@@ -57,7 +57,7 @@ class Numerals:
     def value(self, text: str) -> float | None:
         """The number that a word or digits stand for."""
         spelled = self._values.get(text)
-        return spelled if spelled is not None else number_of(text, counts_units=False)
+        return spelled if spelled is not None else number_of(text)
 
 
 class FrequencyWords:
@@ -156,7 +156,7 @@ class FrequencyWords:
 
 
 def _of_scheme(folded: str, scheme: re.Match[str]) -> Frequency:
-    counts = [number_of(one, counts_units=False) or 0.0 for one in scheme.groups() if one]
+    counts = [number_of(one) or 0.0 for one in scheme.groups() if one]
     given = [one for one in counts if one > 0]
     masked = masked_at(folded, scheme.start(), scheme.end())
     if not given:

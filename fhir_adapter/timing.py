@@ -93,11 +93,11 @@ def _on_days(
             return None
         each_day = times or moments or 1.0
         return _WEEK / (days * each_day) if days else _DAY / each_day
+    if moments and interval == _DAY and (times is None or times == 1):
+        # "once a day" with two times of day contradicts itself; the more frequent reading is the careful one
+        interval = _DAY / moments
     if days and interval <= _DAY:
         return interval * _WEEK / days
-    if moments > 1 and interval == _DAY and (times is None or times == 1):
-        # "once a day" with two times of day contradicts itself; the more frequent reading is the careful one
-        return _DAY / moments
     if days and interval >= _WEEK and (times is None or times == 1):
         return interval / days
     return interval

@@ -78,7 +78,7 @@ def test_no_frequency_is_unknown(vocabulary, words):
     assert read_dose_words(words, vocabulary).interval_days is None
 
 
-@pytest.mark.parametrize("words", ["5000 daily", "21 daily", "0.5 mg/kg daily", "400 IU/mL daily", "1000 IU per serving daily"])  # fmt: skip
+@pytest.mark.parametrize("words", ["an hour before breakfast daily", "5000 daily", "21 daily", "0.5 mg/kg daily", "400 IU/mL daily", "1000 IU per serving daily"])  # fmt: skip
 def test_a_number_without_its_unit_and_a_concentration_are_no_amount(vocabulary, words):
     said = read_dose_words(words, vocabulary)
     assert not said.has_amount

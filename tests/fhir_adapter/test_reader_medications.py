@@ -300,6 +300,14 @@ def test_vitamin_k_as_treatment_says_its_purpose(reading, statement):
     ) == ("inr-stabilisation",)
 
 
+def test_a_purpose_may_stand_in_the_dosage_or_in_the_name_that_holds_the_dosage(reading, statement):
+    said = statement("Phytonadione", "150 mcg daily, INR stabilisation protocol")
+    named = statement("Phytonadione 150 mcg once daily to stabilize INR", None)
+    for record in (said, named):
+        use = _only(reading([record]))
+        assert (use.daily, use.purposes) == (150, ("inr-stabilisation",))
+
+
 def test_codes_and_words_are_read_together(reading, statement):
     coded = {
         "coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "2418"}],
