@@ -145,14 +145,14 @@ def _filled(dose: Dose, said: WordedDose) -> Dose:
             volume=said.volume,
             drops=said.drops,
             relation=said.relation,
-            ambiguous=dose.ambiguous or said.ambiguous,
+            ambiguous=said.ambiguous,
             notes=(*dose.notes, RANGE) if said.ranged and RANGE not in dose.notes else dose.notes,
         )
     if dose.interval_days is None and not dose.single:
         dose = dose._replace(
             interval_days=said.interval_days,
             single=said.single,
-            ambiguous=dose.ambiguous or said.ambiguous,
+            ambiguous=said.ambiguous,
         )
     return dose
 
@@ -162,7 +162,7 @@ def _quantity(element: Resource, vocabulary: Vocabulary) -> _Quantity:
     for holder in (*rates, element):
         for key in _QUANTITIES:
             if holder.get(key):
-                return _measured(mapping(holder[key]), vocabulary, ranged=False)
+                return _measured(mapping(holder[key]), vocabulary)
         for key in _RANGES:
             if holder.get(key):
                 limits = mapping(holder[key])
@@ -174,22 +174,22 @@ def _quantity(element: Resource, vocabulary: Vocabulary) -> _Quantity:
 def _preference(rate: Resource) -> int:
     """Systems repeat one dose as ordered, calculated and dispensed: take the order, never the sum."""
     kind = rate.get("type")
-    said = {*codes(kind), *map(fold, words_of(kind))} if kind else set()
+    said = {*codes(kind), *map(fold, words_of(kind))}
     return next((i for i, name in enumerate(_PREFERRED) if name in said), len(_PREFERRED))
 
 
-def _measured(quantity: Resource, vocabulary: Vocabulary, *, ranged: bool) -> _Quantity:
+def _measured(quantity: Resource, vocabulary: Vocabulary, *, ranged: bool = False) -> _Quantity:
     value = number(quantity.get("value"))
     if value is None or value < 0:
         return _Quantity(problem="its amount is no number")
     code, unit = text(quantity.get("code")), text(quantity.get("unit"))
     if not code and not unit:
         return _Quantity(value, _PIECES, ranged)
-    by_code = vocabulary.dose_unit(code) if code else None
-    by_unit = vocabulary.dose_unit(unit) if unit else None
-    if by_code and by_unit and by_code.dimension != by_unit.dimension and code != "1":
+    by_code = vocabulary.dose_unit(code)
+    by_unit = vocabulary.dose_unit(unit)
+    if by_code and by_unit and by_code != by_unit and code != "1":  # mg is no ug either
         return _Quantity(problem="code and name of its unit contradict each other")
-    known = by_unit if code == "1" and by_unit else by_code or by_unit
+    known = by_unit or by_code
     if known is None:
         return _Quantity(problem="its unit is not understood")
     return _Quantity(value, known, ranged)
