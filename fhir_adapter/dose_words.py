@@ -95,6 +95,10 @@ class DoseWords:
             rf"{takes}(?P<n>{digits})(?:{TO}(?P<n2>{digits}))?(?=[\s#,]|$)(?!\s?[a-z]*#?\s?%)"
         )
         self._before_strength = re.compile(rf"{takes}(?P<n>{digits})\s?~+\s?(?:{pieces}){END}")
+        self._of_strength = re.compile(
+            rf"(?<![a-z0-9.,/-])(?P<n>{digits})\s?of (?:an? |one |the )?~+\s?(?:{pieces}){END}"
+        )
+        self._times_after = re.compile(rf"~\s?(?:(?:{pieces})\s)?\s?[x*]\s?(?P<n>{digits}){END}")
         self._times_pieces = re.compile(
             rf"(?<![a-z0-9.,/-])(?P<n>{digits})\s?[x*]\s?(?P<m>{digits})\s?(?:{pieces}){END}"
         )
@@ -160,6 +164,8 @@ class DoseWords:
             each = self._times_strength(masked, rest, strengths)
             if each is not None:
                 return WordedDose(strengths, each, relation="each", ranged=ranged)
+            after = self._times_after.search(rest)  # of 1 mg four at once, or four times?
+            unequal = unequal or (after is not None and self._numerals.value(after["n"]) != 1)
             bare = self._bare.match(rest)
             if bare and not strengths:
                 pieces = self._numerals.value(bare["n2"] or bare["n"])
@@ -205,7 +211,7 @@ class DoseWords:
         multiplied = self._multiplied.search(masked)
         if multiplied and multiplied.end() == strengths[0].start:
             return self._numerals.value(multiplied["n"])
-        before = self._before_strength.match(rest)
+        before = self._before_strength.match(rest) or self._of_strength.search(rest)
         return self._numerals.value(before["n"]) if before else None
 
     def _relation(

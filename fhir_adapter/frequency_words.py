@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from math import isclose
 from typing import NamedTuple
 
 from fhir_adapter.amounts import NUMBER, TO, alternatives, number_of
@@ -112,7 +113,7 @@ class FrequencyWords:
         elif all(folded[one.start : one.end] in self._parts_of_day for one in said):
             moments = self._moments(folded)
             return Frequency(masked, 1 / moments if moments else None)
-        if len({round(interval, 4) for interval in intervals}) > 1:
+        if not isclose(min(intervals), max(intervals)):
             return Frequency(masked, ambiguous=True)
         return Frequency(masked, intervals[0], ranged=any(one.ranged for one in said))
 

@@ -42,7 +42,7 @@ def read_timing(value: Any, lens: Lens) -> Timing:
     if not timing:
         return _NONE
     repeat = mapping(timing.get("repeat"))
-    read = _repeat(repeat, lens) if repeat else _NONE
+    read = _repeat(repeat, lens)
     if read.interval_days is None and not read.single and not read.problem:
         interval, single = _coded(timing.get("code"), lens.vocabulary)
         if interval is not None or single:
@@ -68,7 +68,7 @@ def _repeat(repeat: Resource, lens: Lens) -> Timing:
         if days is None or length is None or length <= 0:
             problem = "the period of the timing cannot be read"
         else:
-            interval = length * days / (times if times and times > 0 else 1.0)
+            interval = length * days / (times if times is not None and times > 0 else 1.0)
     interval = _on_days(repeat, interval, times, length)
     if interval is not None and not _SHORTEST <= interval <= _LONGEST:
         interval, problem = None, "the period of the timing is beyond all use"

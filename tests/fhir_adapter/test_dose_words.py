@@ -47,6 +47,10 @@ from fhir_adapter.dose_words import read_dose_words
         ("1,000 to 2,000 IU daily", (2000,), None, 1),
         ("take 20 daily", (), 20, 1),
         ("1 capsule, taken with 200 mL of water, daily", (), 1, 1),
+        ("take by mouth 1/2 of a 5 mg tablet daily", (5,), 0.5, 1),
+        ("take half of a 10 mg tablet daily", (10,), 0.5, 1),
+        ("take two of the 1 mg tablets daily", (1,), 2, 1),
+        ("50,000 IU x 1 weekly", (50000,), None, 7),
     ],
 )
 def test_amount_and_interval(vocabulary, words, amounts, pieces, interval):
@@ -65,6 +69,10 @@ def test_amount_and_interval(vocabulary, words, amounts, pieces, interval):
         "daily except Sunday",
         "1 tablet daily, check INR weekly",
         "2 tablets qam and 1 tablet qpm",
+        # four at once, or four times: to read one of them as the dose would be a quarter of it
+        "1 mg x 4 daily",
+        "5 mg tablets x 2 daily",
+        "1000 IU capsule * 2 daily",
     ],
 )
 def test_two_readings_give_no_interval(vocabulary, words):
@@ -136,6 +144,7 @@ def test_what_the_amount_counts(vocabulary):
     assert relation("2,000 IU = 2 capsules daily") == "total"
     assert relation("2,000 IU, 2 capsules daily") == "unclear"
     assert relation("2 capsules (1,000 IU each) daily") == "each"
+    assert relation("half of a 5 mg tablet daily") == "each"
     assert relation("2 x 1000 IU daily") == relation("two 1000 IU capsules daily") == "each"
 
 
