@@ -79,8 +79,8 @@ def compile_rules(
         checker = _Checker(rule, declared, parameters)
         outcome = checker.compile()
         infers[rule.name] = rule.infers
-        if checker.not_in_force:
-            dormant.append((rule.name, checker.not_in_force))
+        if checker.waits_for:
+            dormant.append((rule.name, checker.waits_for[0]))
             continue
         compiled[rule.name] = outcome
         for kind, field in checker.used:
@@ -159,7 +159,7 @@ class _Checker:
         self.bound: dict[str, int] = {}
         self.steps: list[Step] = []
         self.used: list[tuple[str, str]] = []
-        self.not_in_force = ""
+        self.waits_for: list[str] = []  # parameters that are not in force
         self.where = rule.where
 
     def refuse(self, what: str, remedy: str) -> UnsafeRule:
@@ -306,7 +306,7 @@ class _Checker:
                 )
             value = self.parameters[test.right.name]
             if value is None:
-                self.not_in_force = self.not_in_force or test.right.name
+                self.waits_for.append(test.right.name)
                 return None
         fitted = fit(field.type, value)
         if fitted is None:

@@ -1,6 +1,7 @@
 """Rules become a program, or are refused with the place and with what to write instead."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from rules.conditions import Pattern, Test
 from rules.driver import DurableMatcher
 from rules.errors import UnsafeRule
 from rules.oracle import CompiledMatcher
-from rules.program import Check, Join, Known, KnownEarlier
+from rules.program import Check, Field, Join, Known, KnownEarlier, Step
 
 SCHEMA = {
     "patient": {"age_years": "integer?", "sex": "text"},
@@ -33,7 +34,10 @@ def compiled(*conditions, **kwargs):
 
 def test_the_patient_stands_first_though_nobody_named_it():
     ready = compiled(c.v << finding("vka"))
-    assert [step.kind for step in ready.steps] == ["patient", "finding:vka"]
+    assert ready.steps == (
+        Step("patient", (), (), negated=False),
+        Step("finding:vka", (), (), negated=False),
+    )
     assert ready.outputs == (1,)
     assert ready.aliases == ("v",)
     assert ready.triggers == {"finding:vka"}
@@ -63,11 +67,9 @@ def test_parameters_are_resolved_in_the_type_of_the_field():
 
 
 def test_a_rule_whose_parameter_is_not_in_force_is_dormant_and_says_so():
-    rules = [
-        made(c.k << finding("k") & (m.dose >= parameter("ended"))),
-        made(c.v << finding("vka"), name="b"),
-    ]
-    program = compile_rules(rules, SCHEMA, PARAMETERS)
+    ended = finding("k") & (m.dose >= parameter("ended")) & (m.dose < parameter("gone"))
+    rules = [made(c.k << ended), made(c.v << finding("vka"), name="b")]
+    program = compile_rules(rules, SCHEMA, PARAMETERS | {"gone": None})
     assert program.dormant == (("a", "ended"),)
     assert [[ready.name for ready in stratum] for stratum in program.rules] == [["b"]]
 
@@ -100,6 +102,29 @@ def test_a_program_tells_what_its_rules_look_at():
     assert program.findings_of(frozenset({"a", "b"})) == {"k", "vka", "said"}
     assert program.could_fire(0, {"patient", "finding:k"})
     assert not program.could_fire(0, {"patient", "finding:said"})
+
+
+def test_every_declared_kind_is_known_whether_a_rule_looks_at_it_or_not():
+    """An item of a kind that no rule looks at is passed over; one of an undeclared kind is an error."""
+    looks = made(c.v << finding("vka") & (m.dose > 1) & (m.about == "warfarin"), none(finding("k")))
+    kinds = compile_rules([looks], SCHEMA, PARAMETERS).kinds
+    assert {name: kind.name for name, kind in kinds.items()} == {name: name for name in SCHEMA}
+    assert sorted(kind.number for kind in kinds.values()) == list(range(len(SCHEMA)))
+    about = {name: {"about"} if name.startswith("finding:") else set() for name in SCHEMA}
+    assert {name: kind.declared for name, kind in kinds.items()} == {
+        name: set(fields) | about[name] for name, fields in SCHEMA.items()
+    }
+    assert {name: kind.fields for name, kind in kinds.items() if kind.fields} == {
+        "finding:vka": (
+            Field("about", "text", optional=False),
+            Field("dose", "number", optional=True),
+        )
+    }
+
+
+def test_what_a_finding_is_about_is_always_known():
+    ready = compiled(c.v << finding("vka") & (m.about == "warfarin"))
+    assert ready.steps[1].tests == (Check("about", "==", "warfarin"),)
 
 
 def test_no_rules_make_a_program_without_strata():
@@ -191,13 +216,37 @@ def test_refused_at_load_with_place_and_remedy(shape):
     assert refused.value.remedy
 
 
+PLACED = {
+    "an unknown field": lambda there: [c.x << there("finding:k", "nope")],
+    "denied": lambda there: [none(there("finding:k", "nope")), c.x << finding("k")],
+    "a second x": lambda there: [c.x << finding("k"), c.x << there("finding:vka")],
+    "no patient": lambda there: [none(there("patient"))],
+    "a second patient": lambda there: [c.x << fact("patient"), c.y << there("patient")],
+}
+
+
+@pytest.mark.parametrize("shape", PLACED)
+def test_a_refusal_names_the_line_of_the_pattern_and_else_that_of_the_rule(shape):
+    def at(line):
+        def there(kind, *fields):
+            return Pattern(kind, tuple(Test(field, "==", 1) for field in fields), line)
+
+        with pytest.raises(UnsafeRule) as refused:
+            compile_rules([replace(made(*PLACED[shape](there)), where="rules.py:1")], SCHEMA, {})
+        return refused.value.where
+
+    assert at("rules.py:7") == "rules.py:7"
+    assert at("") == "rules.py:1"
+
+
 def test_rules_that_wait_for_one_another_are_refused():
     rules = [
         made(c.k << finding("k"), name="one", infers=["said"]),
         made(c.s << finding("said"), name="two", infers=["k"]),
     ]
-    with pytest.raises(UnsafeRule, match="one, two"):
+    with pytest.raises(UnsafeRule, match="one, two") as refused:
         compile_rules(rules, SCHEMA, PARAMETERS)
+    assert refused.value.where == rules[0].where
     with pytest.raises(UnsafeRule, match="wait for one another"):
         compiled(c.k << finding("k"), infers=["k"])
 
