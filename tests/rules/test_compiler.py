@@ -133,7 +133,10 @@ def test_no_rules_make_a_program_without_strata():
 
 REFUSED = {
     "an unknown kind": (lambda: [c.x << finding("nope")], "declared nowhere"),
-    "an unknown field": (lambda: [c.x << finding("vka") & (m.nope == 1)], "no such field"),
+    "an unknown field": (
+        lambda: [c.x << finding("vka") & (m.nope == 1)],
+        "m.nope: 'finding:vka' has no such field",
+    ),
     "an unknown parameter": (
         lambda: [c.x << finding("k") & (m.dose > parameter("nope"))],
         "unknown",
@@ -146,7 +149,10 @@ REFUSED = {
         lambda: [c.x << finding("k") & (m.dose > parameter("huge"))],
         "does not fit",
     ),
-    "text against a number": (lambda: [c.x << finding("vka") & (m.days == "5")], "does not fit"),
+    "text against a number": (
+        lambda: [c.x << finding("vka") & (m.days == "5")],
+        "the constant does not fit m.days, which is integer",
+    ),
     "a number against text": (lambda: [c.x << finding("vka") & (m.about == 5)], "does not fit"),
     "a yes/no against a number": (
         lambda: [c.x << finding("vka") & (m.days == True)],  # noqa: E712 - the notation
@@ -183,7 +189,7 @@ REFUSED = {
     ),
     "a whole fact": (
         lambda: [c.x << finding("k"), c.y << finding("vka") & (m.about == c.x)],
-        "whole fact",
+        "m.about is compared with a whole fact, c.x",
     ),
     "one alias for two": (lambda: [c.x << finding("k"), c.x << finding("vka")], "bound twice"),
     "two patients": (
@@ -203,6 +209,21 @@ REFUSED = {
         ],
         "more than 24 tests",
     ),
+    "too many tests and joins": (
+        lambda: [
+            c.x << finding("k"),
+            c.y
+            << Pattern(
+                "finding:vka",
+                (
+                    *(Test("days", ">", n) for n in range(MOST_TESTS - 2)),
+                    *(Test("about", op, c.x.about.ref) for op in ("==", "!=")),
+                    Test("steady", "==", right=True),
+                ),
+            ),
+        ],
+        "more than 24 tests",
+    ),
 }
 
 
@@ -214,6 +235,12 @@ def test_refused_at_load_with_place_and_remedy(shape):
     assert words in str(refused.value)
     assert "test_compiler.py:" in refused.value.where
     assert refused.value.remedy
+
+
+def test_the_remedy_for_a_whole_fact_is_what_to_write_instead():
+    with pytest.raises(UnsafeRule) as refused:
+        compiled(c.x << finding("k"), c.y << finding("vka") & (m.about == c.x))
+    assert refused.value.remedy == "Write c.x.about."
 
 
 PLACED = {
