@@ -47,7 +47,7 @@ PARTS = {
     "reconcile": (["rules/reconcile.py"], False, [f"{RULES}/test_reconcile.py", f"{RULES}/test_engine.py"]),
     "derivations": (sorted(str(one.relative_to(ROOT)) for one in (ROOT / "rules/packs").glob("*/*.py")
                            if one.name not in {"__init__.py", "rules.py"}), True, [
-        f"{RULES}/test_intervals.py", f"{RULES}/test_findings_show_their_work.py", f"{RULES}/test_pack_vka.py", f"{RULES}/test_pack_vitd.py",
+        f"{RULES}/test_what_derivations_find.py", f"{RULES}/test_intervals.py", f"{RULES}/test_findings_show_their_work.py", f"{RULES}/test_pack_vka.py", f"{RULES}/test_pack_vitd.py",
         *ALREADY_TOLD]),
 }  # fmt: skip
 

@@ -1,6 +1,10 @@
-"""Single findings in records of a few lines, told in the words of stories: what is found, in full, and what is said to be missing."""
+"""Records of a few lines in the words of stories, and in full what is found in them (``records.yaml``).
+
+A story tells which cards are shown; here it is told what the findings below them hold, rest on, and say is missing.
+"""
 
 from datetime import UTC, date, datetime, time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,41 +16,53 @@ from rules.stories import read_stories
 
 BOOK = load_rulebook()
 ENGINE = Engine(BOOK, "compiled")
+EVERYTHING = tuple(BOOK.finding_fields)
 TODAY = date(2026, 11, 22)
+RECORDS = yaml.safe_load(Path(__file__).with_name("records.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
-def find(tmp_path):
-    """All findings under a name in a record that is told in the words of stories."""
-
-    def _find(name: str, patient="70-year-old woman", **told) -> list[Finding]:
-        story = {"vignette": "a record", "today": TODAY, "patient": patient, **told}
+def findings_in(tmp_path):
+    def _findings_in(told):
         file = tmp_path / "story.yaml"
-        file.write_text(yaml.safe_dump([{**story, "expect": "nothing"}], sort_keys=False))
+        story = {"vignette": "a record", "today": TODAY, "patient": "70-year-old woman"} | told
+        file.write_text(yaml.safe_dump([story | {"expect": "nothing"}], sort_keys=False))
         (read,) = read_stories(file, BOOK.vocabulary)
         moment = datetime.combine(TODAY, time(12), UTC)
-        answer = ENGINE.assess(
-            read.facts, as_of=moment, today=TODAY, asked=tuple(BOOK.finding_fields)
-        )
+        answer = ENGINE.assess(read.facts, as_of=moment, today=TODAY, asked=EVERYTHING)
         assert answer.failures == ()
-        return [one for one in answer.findings if one.name == name]
+        return answer.findings
 
-    return _find
-
-
-# What is missing is said ----------------------------------------------------------------------------------------------
-
-NO_START = "start of warfarin is not recorded"
-MISSING = [
-    ("current-vka", dict(takes=["warfarin 5 mg/d"]), [NO_START]),
-    ("listed-vka", dict(takes=["warfarin 5 mg/d"]), [NO_START]),
-    ("current-vka", dict(takes=["warfarin 5 mg/d since 2 years ago"]), []),
-    ("current-vka", dict(takes=["draft warfarin 5 mg/d"]), []),
-]  # fmt: skip
+    return _findings_in
 
 
-@pytest.mark.parametrize(("name", "told", "missing"), MISSING, ids=str)
-def test_what_is_missing_is_said(find, name, told, missing):
-    for one in find(name, **told):
-        assert list(one.missing) == missing
-    assert find(name, **told)
+def shown(finding):
+    known = {field: value for field, value in finding.values.items() if value is not None}
+    return known | {
+        "about": finding.about,
+        "missing": list(finding.missing),
+        "because": [_name(one) for one in finding.because],
+        "parameters": sorted(used.name for used in finding.parameters),
+    }
+
+
+def _name(one):
+    """A finding by its name, a fact by what it is a record of."""
+    if isinstance(one, Finding):
+        return one.name
+    told = (
+        getattr(one, field, None)
+        for field in ("ingredient", "measure", "problem", "procedure", "food")
+    )
+    return next((name for name in told if name), type(one).__name__)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["record"])
+def test_a_record_holds_these_findings(findings_in, record):
+    told = {key: value for key, value in record.items() if key not in {*EVERYTHING, "record"}}
+    found = findings_in(told)
+    expected = {name: record[name] for name in EVERYTHING if name in record}
+    assert expected
+    for name, lines in expected.items():
+        wanted = lines if isinstance(lines, list) else [lines] if lines != "none" else []
+        assert [shown(one) for one in found if one.name == name] == wanted

@@ -56,9 +56,10 @@ def vitamin_k_antagonist(e: Evidence) -> Iterator[Finding]:
         first = min(
             uncertain, key=lambda use: (use.start is None, use.start or date.min, use.source)
         )
+        days = e.days_since(first.start)
         yield e.finding(
-            "listed-vka", first.ingredient, because=uncertain,
-            certain=False, proposed=False, days=e.days_since(first.start), since=first.start,
+            "listed-vka", first.ingredient, because=uncertain, certain=False, proposed=False,
+            days=None if days is None else max(days, 0), since=first.start,  # a planned one begins later
         )  # fmt: skip
         yield e.finding("vka-uncertain", because=uncertain, status=_status_words(first, e.today))
 

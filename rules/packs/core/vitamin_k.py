@@ -250,9 +250,12 @@ def vitamin_k_given_for_reversal(e: Evidence) -> Iterator[Finding]:
 
 @derivation(gives=["natto-eaten"], needs=["food:natto"])
 def natto_in_the_diet(e: Evidence) -> Iterator[Finding]:
-    """Natto on a diet record that is not too old; an undated record of a current habit counts."""
+    """Natto on the newest diet record that is not too old; an undated record of a current habit counts."""
     window = e.parameter("diet.window")
-    for diet in e.diets_of("natto"):
+    newest_first = sorted(
+        e.diets_of("natto"), key=lambda one: (one.recorded or date.min, one.source), reverse=True
+    )
+    for diet in newest_first:
         days = e.days_since(diet.recorded)
         if days is None or 0 <= days <= window.value:
             missing = [] if days is not None else [text(e, "missing_diet_day")]

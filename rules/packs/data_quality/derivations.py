@@ -85,13 +85,13 @@ def vitamin_d_questions(e: Evidence) -> Iterator[Finding]:
         for made in e.findings("vitamin-d-level")
         if amount(made, "value") > level_above.value[str(made.values["unit"])]
     ]
-    reasons += [intake] if amount(intake, "daily") >= known_from.value else []
+    much = amount(intake, "daily") >= known_from.value
     asked: set[str] = set()
     for use in taken(e, "native-vitamin-d"):
         if use.daily is not None or use.ingredient in asked:
             continue
         # A high strength of unknown frequency is never taken for daily: it is asked about instead.
-        if reasons or (use.amount or 0.0) >= strong.value:
+        if reasons or much or (use.amount or 0.0) >= strong.value:
             asked.add(use.ingredient)
             yield e.finding(
                 "vitamin-d-question", use.ingredient, because=(use, intake, *reasons), daily=intake.values["daily"],

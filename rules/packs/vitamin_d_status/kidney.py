@@ -44,8 +44,9 @@ def kidney_disease(e: Evidence) -> Iterator[Finding]:
         known.extend((stage, one) for one in (*conditions, *e.procedures_of(status)))
     egfr, parameters = _egfr(e)
     low = egfr is not None and interval_of(egfr).below(_highest(stages))
-    if egfr is not None and low and _lasting(e, egfr):
-        known.append((_stage(egfr, stages), egfr))
+    older = _lasting(e, egfr) if egfr is not None and low else None
+    if egfr is not None and older is not None:
+        known += [(_stage(egfr, stages), one) for one in (egfr, older)]
     if known:
         worst = max(stage for stage, _ in known)
         because = tuple(fact for stage, fact in known if stage == worst)
@@ -82,19 +83,19 @@ def _usable(e: Evidence) -> list[LabResult]:
     ]
 
 
-def _lasting(e: Evidence, newest: LabResult) -> bool:
-    """An older eGFR far enough back is low as well, and none in between was normal."""
+def _lasting(e: Evidence, newest: LabResult) -> LabResult | None:
+    """An older eGFR far enough back that is low as well, if none in between was normal."""
     apart, limit = e.parameter("ckd.apart").value, _highest(e.parameter("ckd.stages"))
     for lab in _usable(e):
         if not interval_of(lab).below(limit):
-            return False
+            return None
         if (
             newest.taken is not None
             and lab.taken is not None
             and (newest.taken - lab.taken).days >= apart
         ):
-            return True
-    return False
+            return lab
+    return None
 
 
 def _highest(stages: ParameterUse) -> float:

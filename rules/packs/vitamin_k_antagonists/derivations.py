@@ -130,12 +130,14 @@ def inr_stable_on_unchanged_intake(e: Evidence) -> Iterator[Finding]:
 def _why_not_steady(e: Evidence, pair: Finding, target: Finding, results: list[LabResult]) -> str:
     least, after = e.parameter("stable.min-days").value, e.parameter("stable.inr-after").value
     oldest, days = e.parameter("stable.newest-inr").value, days_of(pair)
-    if days is None or days < least:
+    if days is None:
+        return text(e, "not_steady_start")
+    if days < least:
         return text(e, "not_steady_young", days=least)
     if e.findings("vitamin-k-change", pair.about):
         return text(e, "not_steady_changed")
     if len(results) < 2:  # noqa: PLR2004 - a trend needs two results
-        return text(e, "not_steady_few")
+        return text(e, "missing_inr_unread" if e.unread("labs-inr") else "not_steady_few")
     first_day = e.today - timedelta(days=days - after)
     if any(lab.taken is None or lab.taken < first_day for lab in results):
         return text(e, "not_steady_early", days=after)
