@@ -29,8 +29,7 @@ from rules.plan import Plan, triggers_of
 from rules.rulebook import load_rulebook
 from rules.vignettes import stories_of
 
-
-# Small worlds: what is run, step by step, and which rules are left ------------------------------------------------------
+# Small worlds: what is run, step by step, and which rules are left ----------------------------------------------------
 
 
 def run_by(plan, makes, facts, besides=frozenset()):
