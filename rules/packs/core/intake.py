@@ -72,8 +72,8 @@ def high_single_doses_of_vitamin_d(e: Evidence) -> Iterator[Finding]:
     dose, apart = e.parameter("loading.per-dose"), e.parameter("loading.min-interval")
     burst, often = e.parameter("loading.burst"), e.parameter("high-strength.max-interval")
     for course in vitamin_d_courses(e):
-        use = max(course.current, key=lambda one: (one.amount or 0.0, one.source))
-        amount, interval, total = use.amount, use.interval_days, _planned_total(use)
+        use = course.current[0]  # the records of a course have one dose
+        amount, interval, total = use.amount, use.interval_days, _planned_total(course)
         if amount is None or interval is None or amount < dose.value:
             continue
         if interval >= apart.value:
@@ -109,8 +109,14 @@ def _intermittent(e: Evidence, course: Course, amount: float, interval: float) -
         )  # fmt: skip
 
 
-def _planned_total(use: MedicationUse) -> float | None:
-    """The whole amount of a course whose length is written down."""
+def _planned_total(course: Course) -> float | None:
+    """The whole amount of a course, if the length of every record is written down."""
+    totals = [_planned(use) for use in course.current]
+    known = [total for total in totals if total is not None]
+    return max(known) if len(known) == len(totals) else None
+
+
+def _planned(use: MedicationUse) -> float | None:
     if use.amount is None or use.interval_days is None:
         return None
     if use.doses is not None:
