@@ -1,11 +1,16 @@
 """What every test may ask for: where the project lies, and which files belong to it."""
 
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts the suite in the background lets it ignore Ctrl-C, and all that tests start would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,11 +8,15 @@ Works on a copy of the checkout. Ends with 1 when a test passes without its defe
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -21,6 +25,8 @@ ROOT = Path(__file__).parents[2]
 TABLE = Path(__file__).with_name("defences.yaml")
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "*.pyc", "__pycache__", ".*_cache", "site")
 TESTS_FAILED = 1  # exit code of pytest; others mean that it was not run
+SECONDS = 600  # for the test of one row; all of them together, with every defence in place, may take longer
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
 def removals() -> list[dict[str, str]]:
@@ -40,53 +46,92 @@ def without(source: str, removal: dict[str, str]) -> str:
     return source.replace(removal["old"], removal["new"])
 
 
-def run(copy: Path, *tests: str) -> subprocess.CompletedProcess[str]:
-    """Run the tests on the copy, which services and commands that they start import as well."""
-    return subprocess.run(
-        [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
-        cwd=copy, capture_output=True, text=True, check=False, timeout=600,
+def run(
+    copy: Path, *tests: str, seconds: float | None = None, first_only: bool = True
+) -> tuple[int | None, str]:
+    """Run the tests on the copy, which services and commands that they start import as well.
+
+    Gives the exit code, None when they had to be stopped, and what was said.
+    """
+    more = ["-x"] if first_only else []
+    with subprocess.Popen(
+        [sys.executable, "-B", "-m", "pytest", "-q", *more, "-p", "no:cacheprovider", *tests],
+        cwd=copy, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(copy)},
-    )  # fmt: skip
+    ) as tried:  # fmt: skip
+        try:
+            said = tried.communicate(timeout=seconds)[0]
+        except BaseException as error:  # what the tests started must not be left behind
+            os.killpg(tried.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                return None, tried.communicate()[0]
+            raise
+    return tried.returncode, said
 
 
-def is_noticed(copy: Path, removal: dict[str, str]) -> bool:
+def is_noticed(copy: Path, removal: dict[str, str], seconds: float = SECONDS) -> bool:
     """Whether the test fails without the defence; the file is as before afterwards."""
     file = copy / removal["file"]
     source = file.read_text(encoding="utf-8")
     file.write_text(without(source, removal), encoding="utf-8")
     try:
-        done = run(copy, removal["test"])
+        code, said = run(copy, removal["test"], seconds=seconds)
     finally:
         file.write_text(source, encoding="utf-8")
-    if done.returncode < 0:  # without the defence the native engine took the tests along
-        return True
-    if done.returncode not in {0, TESTS_FAILED} or " error" in done.stdout.splitlines()[-1]:
-        print(done.stdout[-2000:])
+    if code is None:  # who waits for ever has not been told what is wrong
+        print(f"did not end within {seconds:.0f} s: {said[-2000:]}")
         return False
-    return done.returncode == TESTS_FAILED
+    if code < 0:  # without the defence the native engine took the tests along
+        return True
+    if code not in {0, TESTS_FAILED} or " error" in said.splitlines()[-1]:
+        print(said[-2000:])
+        return False
+    return code == TESTS_FAILED
 
 
-def main(arguments: list[str]) -> int:
+def failing_anyway(copy: Path, tests: Iterable[str]) -> set[str] | None:
+    """The tests that fail with every defence in place, which would pass for ones that notice; None: not run."""
+    named = sorted(set(tests))
+    code, said = run(copy, *named, first_only=False)
+    if code == 0:
+        return set()
+    print(said[-2000:])
+    if code != TESTS_FAILED:
+        return None
+    fell = _FAILED.findall(said)
+    return {one for one in named if any(each.startswith(one) for each in fell)}
+
+
+def chosen_of(words: Sequence[str]) -> list[dict[str, str]]:
+    """The removals in files whose name holds one of the words; all without any."""
+    return [one for one in removals() if not words or any(word in one["file"] for word in words)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Take away, watch, say."""
-    chosen = [
-        one for one in removals() if not arguments or any(a in one["file"] for a in arguments)
-    ]
-    silent = 0
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", nargs="*", help="part of the name of a file; without any, all")
+    chosen = chosen_of(parser.parse_args(arguments).file)
+    noticed = 0
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "checkout"
         shutil.copytree(ROOT, copy, ignore=LEFT_OUT, symlinks=True)
-        whole = run(copy, *sorted({one["test"] for one in chosen}))
-        if whole.returncode:  # else a test that fails anyway would pass for one that notices
-            print(whole.stdout[-2000:])
+        bad = failing_anyway(copy, (one["test"] for one in chosen)) if chosen else set()
+        if bad is None:
             return 1
         for one in chosen:
-            noticed = is_noticed(copy, one)
-            silent += not noticed
-            verdict = "noticed" if noticed else "NOT NOTICED"
+            if one["test"] in bad:
+                verdict = "FAILS ANYWAY"
+            elif is_noticed(copy, one):
+                verdict, noticed = "noticed", noticed + 1
+            else:
+                verdict = "NOT NOTICED"
             print(f"{verdict:12} {one['row']}: {one['file']} ({one['test']})", flush=True)
-    print(f"{len(chosen) - silent} of {len(chosen)} noticed")
-    return int(bool(silent or not chosen))
+    print(f"{noticed} of {len(chosen)} noticed")
+    return int(noticed < len(chosen) or not chosen)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
