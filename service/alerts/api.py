@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 
 from rules.errors import RequestError
 from service.alerts.rules_api import add_reload_route, add_rule_routes
+from service.alerts.strict_route import StrictRoute
 from service.alerts.values import AuditEntry, Mode
 from service.alerts.wire import (
     ActionWanted,
@@ -55,7 +56,9 @@ def api_router(
     ``rules`` names every active rule, so that one that never fires is seen; ``mode_in_force`` gives the mode of
     a client's rule, ``second_person`` whether a change of mode there needs two people, ``reload`` exchanges the packs.
     """
-    router = APIRouter(prefix="/api/v1", tags=["record"], responses=_REFUSALS)
+    router = APIRouter(
+        prefix="/api/v1", tags=["record"], responses=_REFUSALS, route_class=StrictRoute
+    )
 
     def allowed(right: "Right") -> "Callable[..., Bearer]":
         def who(authorization: Annotated[str | None, Header()] = None) -> "Bearer":

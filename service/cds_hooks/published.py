@@ -104,7 +104,8 @@ def _describe_refusals(paths: dict[str, Any]) -> None:
             continue
         for operation in operations.values():
             told = operation["responses"]
-            for status in ("400", "401", "403", "404", "422", "500", "503"):
+            of_body = ("413", "415") if "requestBody" in operation else ()
+            for status in ("400", "401", "403", "404", *of_body, "422", "500", "503"):
                 words = told.get(status, {}).get("description") if status != "422" else None
                 told[status] = {
                     "description": words or _OF_RECORD.get(status) or _WORDS[status],

@@ -114,6 +114,19 @@ def test_a_body_beyond_the_limit_is_refused_before_it_is_read(service):
 
 @pytest.mark.usefixtures("control")
 @pytest.mark.parametrize(
+    ("path", "limit"), [(VIEW, 4 * 1024 * 1024), ("/api/v1/alerts/1/actions", 64 * 1024)]
+)
+def test_a_body_without_a_length_is_refused_as_soon_as_it_is_too_long(service, path, limit):
+    """It never ends: who reads it to its end, or asks first who sends it, does not answer."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as line:
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        line.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        line.sendall(b"%x\r\n%b\r\n" % (limit + 1, b"[" * (limit + 1)))
+        assert b" 413 " in line.recv(65536).partition(b"\r\n")[0]
+
+
+@pytest.mark.usefixtures("control")
+@pytest.mark.parametrize(
     "kind", ["application/xml", "application/fhir+xml", "text/xml", "application/soap+xml"]
 )
 def test_xml_is_not_read_by_anything(service, kind):

@@ -25,6 +25,7 @@ from service.alerts.record import Record
 from service.alerts.runs import begin_run, end_run
 from service.knowledge_swap import Swap
 from tests.service.alerts.stories import NOON, RULE, RULES, call, recommendation, reviewed
+from tests.service.test_front_door import REFUSED
 
 T = "st-elsewhere"
 ROUTES = {
@@ -154,6 +155,25 @@ def test_the_other_client_is_not_there(world):
         ("POST", f"/api/v1/alerts/{theirs['id']}/actions", {"action": "acknowledge", "version": 1}),
     ):
         assert world.ask(method, path, json=body).status_code == 404
+
+
+POSTS = [path for method, path in ROUTES if method == "POST" and "reload" not in path]
+
+
+def test_what_is_no_strict_json_is_refused_whoever_sends_it(world):
+    """The framework alone takes NaN, and the last of two members; and it asks who sends a body after reading it."""
+    told = {"content-type": "application/json"}
+    known = told | {"Authorization": f"Bearer {world.token('lead')}"}
+    bodies = {"too large": b" " * 65_536 + b"1", **REFUSED}
+    for path in POSTS:
+        address = path.replace("{number}", "1")
+        for what, body in bodies.items():
+            status = 413 if len(body) > 65_536 else 400
+            for headers in (told, known):
+                answer = world.client.post(address, content=body, headers=headers)
+                assert answer.status_code == status, (path, what)
+        answer = world.client.post(address, content=b"<a/>", headers={"content-type": "text/xml"})
+        assert answer.status_code == 415
 
 
 def test_views_are_in_the_audit_trail(world):
