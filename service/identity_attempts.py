@@ -51,15 +51,16 @@ class CountedInStore(Storage):
         """Count, and say how many there are in this window of ``expiry`` seconds."""
         table, now, hashed = identity_tables.attempt, micros(self._clock()), hash_of(key)
 
+        # One that ends later than any that begins now was counted under a clock that has been put right since
+        latest = now + expiry * _MICROSECONDS
+
         def count(connection: Connection) -> int:
             connection.execute(delete(table).where(table.c.expires <= now))
+            ahead = (table.c.key == hashed) & (table.c.expires > latest)
+            connection.execute(delete(table).where(ahead))
             held = connection.scalar(select(table.c.count).where(table.c.key == hashed))
             if held is None:
-                connection.execute(
-                    table.insert().values(
-                        key=hashed, count=amount, expires=now + expiry * _MICROSECONDS
-                    )
-                )
+                connection.execute(table.insert().values(key=hashed, count=amount, expires=latest))
                 return amount
             connection.execute(
                 update(table).where(table.c.key == hashed).values(count=held + amount)

@@ -25,11 +25,14 @@ Kind = Literal["hook", "feedback", "discovery"]
 
 
 class CallRate:
-    """Counts the calls of each client in one worker."""
+    """Counts the calls of each client in one worker.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-        self._counts = _Counts(clock)
+    By a clock that is never put right: a minute that began under a wrong date would last until that date.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or time.monotonic
+        self._counts = _Counts(self._clock)
         self._limiter = FixedWindowRateLimiter(self._counts)
         self._limits: dict[int, RateLimitItemPerMinute] = {}
 

@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import threading
+import time
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -54,6 +55,19 @@ class TestCallRate:
             rate.take(profile("one", 1), kind)
             with pytest.raises(TooOften):
                 rate.take(profile("one", 1), kind)
+
+    def test_the_minute_ends_also_when_the_date_is_put_right_meanwhile(self, monkeypatch):
+        """A machine that starts with a wrong date and corrects it would else refuse a client until that date."""
+        began, passed = time.monotonic(), [0.0]
+        monkeypatch.setattr(time, "time", lambda: 4_000_000_000.0)
+        monkeypatch.setattr(time, "monotonic", lambda: began + passed[0])
+        rate = CallRate()
+        rate.take(profile("one", 1), "hook")
+        monkeypatch.setattr(time, "time", lambda: 1_000_000_000.0)
+        with pytest.raises(TooOften):
+            rate.take(profile("one", 1), "hook")
+        passed[0] = 60.0
+        rate.take(profile("one", 1), "hook")
 
     def test_it_is_told_as_a_refusal_of_ours(self):
         assert isinstance(TooOften(5), RequestError)

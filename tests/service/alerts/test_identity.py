@@ -250,6 +250,20 @@ def test_attempts_are_counted_for_all_workers_and_forgotten_in_time(store):
     assert "ann" not in repr(rows(store, identity_tables.attempt))
 
 
+def test_attempts_of_a_clock_that_was_put_right_lock_nobody_out_until_then(store):
+    clock = [NOON + timedelta(days=400)]
+    tries = Tries(lambda: store, lambda: clock[0])
+    for number in range(30):
+        tries.password(f"10.0.1.{number}", CLIENT, "ann")
+    with pytest.raises(RequestError, match="Too many"):
+        tries.password("10.0.2.1", CLIENT, "ann")
+    clock[0] = NOON
+    for number in range(30):  # and from now on it counts as ever
+        tries.password(f"10.0.1.{number}", CLIENT, "ann")
+    with pytest.raises(RequestError, match="Wait 60 minutes"):
+        tries.password("10.0.2.1", CLIENT, "ann")
+
+
 def test_many_addresses_together_lock_an_account_for_an_hour_and_no_other(store):
     clock = [NOON]
     tries = Tries(lambda: store, lambda: clock[0])
