@@ -137,6 +137,8 @@ class OpenIdClient:
         claims = token.get("userinfo")
         if not claims:
             raise NotTrusted("oidc: no identity token")
+        if not self._is_for_us_alone(claims):
+            raise NotTrusted("oidc: an identity token for others too")
         self._refuse_weak(claims, now)
         return self._person(claims)
 
@@ -158,13 +160,11 @@ class OpenIdClient:
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise NotTrusted(f"oidc log-out: {type(error).__name__}", status=400) from None
         claims = read.claims
-        audience = claims.get("aud")
-        audiences = audience if isinstance(audience, list) else [audience]
         at = _instant(claims.get("iat"))
         events = claims.get("events")
         fits = (
             claims.get("iss") == self.provider.issuer
-            and self.provider.client_id in audiences
+            and self._is_for_us_alone(claims)
             and at is not None
             and abs(now - at) <= _LOGOUT_AGE
             and isinstance(events, dict)
@@ -187,6 +187,13 @@ class OpenIdClient:
             self._app.server_metadata.clear()
             raise NotTrusted("oidc: the metadata belong to another issuer, or name an open address")
         known["id_token_signing_alg_values_supported"] = list(self.provider.algorithms)
+
+    def _is_for_us_alone(self, claims: Mapping[str, Any]) -> bool:
+        """Whether nobody else is meant: any other audience could show us a token that it was given for itself.
+
+        OpenID Connect Core 3.1.3.7 (3) leaves it to each client whom it trusts beside itself: we trust nobody.
+        """
+        return claims.get("aud") in (self.provider.client_id, [self.provider.client_id])
 
     def _refuse_weak(self, claims: Mapping[str, Any], now: datetime) -> None:
         """Refuse a log-in that was weaker or is older than the site demands; what is not said counts as not done."""

@@ -123,6 +123,7 @@ LIES = {
     "no subject": {"changes": {"sub": None}},
     "expired": {"changes": {"exp": 1_700_000_000}},
     "no end": {"changes": {"exp": None}},
+    "others are meant too": {"changes": {"aud": ["dekacard", "b"], "azp": "dekacard"}},
     "made for another party": {"changes": {"aud": ["dekacard", "b"], "azp": "b"}},
     "no signature": {"header": {"alg": "none"}},
     "an unknown key": {"header": {"kid": "k9"}},
@@ -148,6 +149,15 @@ def test_a_hostile_answer_lets_nobody_in(site, provider, lie):
     assert "__Host-dekacard=" not in answer.headers.get("set-cookie", "")
     assert site.client.get("/work").status_code == 303
     assert len(sessions(site)) == before
+
+
+def test_an_audience_may_be_a_list_of_us_alone(site, provider):
+    provider.changes = {"aud": ["dekacard"]}
+    assert come_back(site).status_code == 303
+    token = provider.logout_token(aud=["dekacard"])
+    answer = site.browser().post("/oidc/hospital/out", data={"logout_token": token})
+    assert answer.status_code == 200
+    assert site.client.get("/work").status_code == 303
 
 
 def test_a_signature_with_another_or_a_public_key_lets_nobody_in(site, provider):
@@ -253,7 +263,7 @@ def test_the_provider_signs_somebody_out(site, provider):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"aud": "another"}, {"iss": "https://evil.example"}, {"events": {}}, {"events": None}, {"events": LOGOUT},
+        {"aud": "another"}, {"aud": ["dekacard", "b"]}, {"aud": None}, {"iss": "https://evil.example"}, {"events": {}}, {"events": None}, {"events": LOGOUT},
         {"nonce": "n"}, {"sub": None, "sid": None}, {"iat": 1_700_000_000}, {"iat": None}, {"iat": True},
     ],
 )  # fmt: skip
