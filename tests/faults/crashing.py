@@ -15,17 +15,24 @@ from service.batch.cli import app
 
 PATIENTS = os.environ["CRASHES_FOR"].split(",")
 WAY = os.environ["CRASHES_BY"]
-ONCE = os.environ.get("CRASHES_ONCE")
+ONCE = os.environ.get("CRASHES_ONCE")  # the file that counts: it crashes so often as CRASHES_TIMES
+TIMES = int(os.environ.get("CRASHES_TIMES", "1"))
 healthy = service.batch.reviewing.review
 
 
 def review(case, *given, **more):
     """The review itself, unless the patient is one of those planted."""
-    if case.patient_id in PATIENTS and not (ONCE and Path(ONCE).exists()):
+    if case.patient_id in PATIENTS and not (ONCE and crashed() >= TIMES):
         if ONCE:
-            Path(ONCE).touch()
+            with Path(ONCE).open("a", encoding="ascii") as file:
+                file.write("x")
         die()
     return healthy(case, *given, **more)
+
+
+def crashed():
+    """How often it did."""
+    return Path(ONCE).stat().st_size if Path(ONCE).exists() else 0
 
 
 def die():

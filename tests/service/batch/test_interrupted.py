@@ -76,14 +76,23 @@ def test_killed_at_ten_random_points_and_resumed(tmp_path, folder):
         assert not (out / ".work").exists()
 
 
-def stopped(folder, beside, way):
+@pytest.mark.parametrize("made", ["scanned-??????", "outdated", "report-????"])
+def test_what_tells_that_a_piece_is_done_comes_after_all_that_belongs_to_it(tmp_path, folder, made):
+    ended(start(folder, tmp_path / "whole"))
+    for turn in range(3):
+        _, _, out = stopped(folder, tmp_path / str(turn), signal.SIGKILL, made)
+        ended(start(folder, out, "--resume"))
+        assert results(out) == results(tmp_path / "whole")
+
+
+def stopped(folder, beside, way, made="scanned-*"):
     """A run that got the signal when it was under way, and where it wrote; one that was too quick does not count."""
     number = 0
     while True:
         number += 1
         out = beside / f"out-{number}"
         run = start(folder, out)
-        while run.poll() is None and not any(out.glob(".work/scanned-*")):
+        while run.poll() is None and not any(out.glob(f".work/{made}")):
             time.sleep(0.0005)
         run.send_signal(way)
         said = run.communicate(timeout=120)[1]
