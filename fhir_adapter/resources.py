@@ -59,6 +59,12 @@ def _model(kind: str, version: str) -> Any:
     return getattr(module, kind)
 
 
+def load_models(*kinds: str, version: Version = "R4") -> None:
+    """Load the models of these types of resource now, so that the first that is validated does not wait for them."""
+    for kind in kinds:
+        _model(kind, version)
+
+
 def parsed(resource: Resource, version: Version | None = None) -> Resource:
     """The resource after a round trip through its strict model.
 

@@ -7,8 +7,9 @@ import time
 
 from service.alerts.record import open_record, prepare_record
 from service.bootstrap import record_options
-from service.serving import Supervisor, keep_record
+from service.serving import keep_record
 from service.settings import Settings
+from service.supervisor import Supervisor
 from tests.service.alerts.patience import wait_until
 from tests.service.alerts.stories import call, cards_for, recommendation, reviewed
 
