@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
 
 from service.telemetry import SHARED_FOLDER
 
 if TYPE_CHECKING:
-    from prometheus_client.registry import Collector
+    from prometheus_client.metrics_core import Metric
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 _PREFIX: Final = "dekacard"
@@ -104,10 +106,8 @@ class Metrics:
         """Everything in the text form of Prometheus; ``further`` are figures of the site, worked out when asked."""
         shared = os.environ.get(SHARED_FOLDER)
         if shared:
-            from prometheus_client.multiprocess import MultiProcessCollector
-
             registry = CollectorRegistry()
-            MultiProcessCollector(registry, path=shared)  # type: ignore[no-untyped-call]
+            registry.register(_OfAllProcesses(Path(shared)))
         else:
             registry = self._registry
         site = CollectorRegistry()
@@ -122,6 +122,31 @@ class Metrics:
             child = metric.labels(*labels) if labels else metric
             self._children[name, labels] = child
         return child
+
+
+class _OfAllProcesses(Collector):
+    """The figures in a shared folder.
+
+    The library's own collector fails for ever once a process has died between making its file and writing its head.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """Everything that has been written."""
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        files = [str(file) for file in sorted(self._folder.glob("*.db")) if _has_begun(file)]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return merged
+
+
+def _has_begun(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:  # the process has just ended
+        return False
 
 
 def forget_worker(process: int) -> None:

@@ -32,6 +32,7 @@ class Watching:
         self.readiness = Readiness(parts, self._record)
         self._metrics: Metrics | None = None
         self._site: Callable[[], list[Collector]] | None = None
+        self._at_zero: tuple[object, ...] = ()  # the packs and clients whose counters are there
 
     def add_routes(self, app: FastAPI) -> None:
         """Offer ``/livez``, ``/readyz`` and ``/metrics``."""
@@ -93,16 +94,23 @@ class Watching:
         if self._metrics is None:
             metrics = Metrics()
             metrics.set("worker_started_seconds", self._parts.clock().timestamp())
-            self._begin_at_zero(metrics)
             self._site = scrape_of(self._parts, self._record)
             self._metrics = metrics
 
     def _begin_at_zero(self, metrics: Metrics) -> None:
-        """Counters of faults exist before the first: one that appears with a 1 never seems to have grown."""
-        registry = self._parts.registry
+        """Counters of faults exist before the first: one that appears with a 1 never seems to have grown.
+
+        Rules and clients may come while the service runs: they are looked for each time anything is passed on.
+        """
+        registry, rulebook = self._parts.registry, self._parts.engine.rulebook
+        if registry is not None:
+            registry.refresh()
         profiles = [profile.id for profile in registry.profiles] if registry is not None else []
+        if self._at_zero == (rulebook.digest, profiles):
+            return
+        self._at_zero = (rulebook.digest, profiles)
         for name, labels in (
-            *(("rule_failed", rule) for rule in self._parts.engine.rulebook.cards),
+            *(("rule_failed", rule) for rule in rulebook.cards),
             *(
                 (name, profile)
                 for name in ("calls_limited", "fhir_rests", "keys_not_renewed")
@@ -120,6 +128,7 @@ class Watching:
         """In the loop that serves, where nothing is noted meanwhile."""
         if self._metrics is None:
             return
+        self._begin_at_zero(self._metrics)
         self._parts.telemetry.publish(self._metrics)
         if self._record is not None:
             self._metrics.set("spool_backlog_lines", self._record.backlog)

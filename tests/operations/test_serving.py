@@ -30,6 +30,18 @@ def test_figures_are_those_of_all_workers_and_a_crash_is_counted(start, call_bod
     assert any("ended by SIGSEGV" in line["event"] for line in service.lines())
 
 
+def test_a_worker_that_died_while_it_made_its_file_of_figures_takes_no_figures_along(
+    start, call_body, tmp_path
+):
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    service = start(PROMETHEUS_MULTIPROC_DIR=str(folder))
+    for name in ("counter_99999.db", "histogram_99999.db", "gauge_livesum_99999.db"):
+        (folder / name).touch()
+    assert service.post(VIEW, call_body)[0] == 200
+    until(lambda: service.figure('dekacard_cards_total{indicator="warning"}') == 1, service.log)
+
+
 def signed_in(service):
     """The cookie of somebody who signed in with one click, as development mode allows."""
     with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)) as connection:

@@ -16,6 +16,7 @@ from rules.errors import EngineError
 from service import telemetry_log
 from service.alerts.tally import ALL_RULES, Tally
 from service.app import create_app
+from service.bootstrap import build_engine
 from service.cds_hooks.prefetch import Supply
 from service.settings import Settings
 from service.telemetry import MOST_TIMES, Telemetry
@@ -240,6 +241,32 @@ def test_what_an_alarm_counts_is_there_before_it_happens(root, tmp_path):
     assert {
         name for name in counted if not re.search(rf"^{name}\S* 0\.0$", text, re.MULTILINE)
     } == set()
+
+
+def test_counters_of_a_rule_that_comes_while_the_service_runs_are_there_at_once():
+    given = {"dev": True, "engine": "compiled"}
+    app = create_app(Settings(packs=("core", "vitamin-d-status"), **given), clock=lambda: NOON)
+    with TestClient(app, base_url=BASE) as client:
+        line = 'dekacard_rule_failed_total{rule="vka-mk7-new"} 0.0'
+        assert line not in client.get("/metrics").text
+        more = Settings(packs=("core", "vitamin-d-status", "vitamin-k-antagonists"), **given)
+        assert app.state.parts.shelf.reload(lambda: build_engine(more)).accepted
+        assert line in client.get("/metrics").text
+
+
+def test_counters_of_a_client_that_comes_while_the_service_runs_are_there_before_it_calls(tmp_path):
+    settings = settings_in(tmp_path)
+    app = create_app(settings, clock=lambda: NOON)
+    with TestClient(app, base_url="https://cds.example.org") as client:
+        app.state.clients.look_every = 0.0
+        assert 'client="mercy"} 0.0' in client.get("/metrics").text
+        profile = yaml.safe_load((settings.clients / "mercy.yaml").read_text())
+        profile["id"] = "grace"
+        profile["trust"]["issuers"] = ["https://grace.example.org"]
+        (settings.clients / "grace.yaml").write_text(yaml.safe_dump(profile))
+        text = client.get("/metrics").text
+        for name in ("calls_limited", "fhir_rests", "keys_not_renewed"):
+            assert f'dekacard_{name}_total{{client="grace"}} 0.0' in text
 
 
 class TestReadiness:
