@@ -127,14 +127,14 @@ def _periods(vocabulary: Vocabulary) -> dict[str, float]:
         for days, group in timing.periods.items()
         for word in group
     }
-    return words | {code: float(Fraction(str(days))) for code, days in timing.period_codes.items()}
+    return words | {
+        fold(code): float(Fraction(str(days))) for code, days in timing.period_codes.items()
+    }
 
 
 def days_of(unit: Any, vocabulary: Vocabulary) -> float | None:
     """Days of one period: UCUM codes, and the words that real data put there."""
-    named = text(unit)
-    known = _periods(vocabulary)
-    return known.get(named) or known.get(fold(named)) if named else None
+    return _periods(vocabulary).get(fold(text(unit)))
 
 
 def _coded(concept: Any, vocabulary: Vocabulary) -> tuple[float | None, bool]:

@@ -1,6 +1,7 @@
 """Numbers, strengths, timings and elements of dosages, one at a time and at their edges."""
 
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -12,6 +13,7 @@ from rules.naming import fold
 from rules.units import DoseUnit
 
 DAY = date(2026, 11, 22)
+GTS = "http://terminology.hl7.org/CodeSystem/v3-GTSAbbreviation"
 UG, MG = DoseUnit("mass"), DoseUnit("mass", 1000.0)
 
 
@@ -146,6 +148,7 @@ def repeat(**members):
         ({"code": {"text": "BID"}} | repeat(count=1), None, True),
         ({"code": {"text": "BID"}} | repeat(boundsDuration={"value": 3, "code": "d"}), 0.5, False),
         ({"code": {"coding": [{"code": "BID"}]}}, 0.5, False),
+        *(({"code": {"coding": [{"system": GTS, "code": code}]}}, days, False) for code, days in (("BED", 1), ("WK", 7), ("MO", 28), ("TID", 1 / 3))),
         ({"code": {"text": "with food"}, "event": ["2026-11-01"]}, None, True),
         (repeat(timeOfDay=["08:00", "20:00"], frequency=1, period=1, periodUnit="d"), 0.5, False),
         (repeat(timeOfDay=["08:00", "20:00"], frequency=2, period=1, periodUnit="d"), 0.5, False),
@@ -209,6 +212,14 @@ def test_what_else_a_timing_says(lens, timing, expected):
 )
 def test_how_long_it_is_bounded(lens, bounds, days):
     assert read_timing(repeat(**bounds), lens).bounded_days == days
+
+
+def test_a_course_begins_and_ends_on_days_of_the_clients_zone(vocabulary):
+    berlin = ZoneInfo("Europe/Berlin")
+    there = Lens(vocabulary, datetime(2026, 11, 22, 12, tzinfo=UTC), DAY, berlin)
+    late = {"start": "2026-11-01T23:30:00Z", "end": "2026-11-07T23:30:00Z"}
+    read = read_timing(repeat(boundsPeriod=late), there)
+    assert (read.start, read.end, read.bounded_days) == (date(2026, 11, 2), date(2026, 11, 8), 7)
 
 
 def dose_of(lens, **element):
