@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from rules.code_files import DoseUnits
 from rules.naming import fold
 from rules.units import DoseUnit
 from rules.vocabulary import Vocabulary
@@ -95,15 +96,15 @@ class AmountWords:
     """Finds strengths in folded text, with the units of one vocabulary."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        units = vocabulary.content.dose_units
+        units = vocabulary.content.dose_units or DoseUnits()
         self._vocabulary = vocabulary
-        mass = [word for words in units.mass.values() for word in words] if units else []
-        counted = [word for words in units.units.values() for word in words] if units else []
-        volume = [word for words in units.volume.values() for word in words] if units else []
-        pieces = [word for word in units.pieces if word[0].isalpha()] if units else []
-        drops = list(units.drops) if units else []
+        mass, counted, volume = (
+            [word for words in scales.values() for word in words]
+            for scales in (units.mass, units.units, units.volume)
+        )
+        pieces = [word for word in units.pieces if word[0].isalpha()]
         serving = vocabulary.content.timing.serving if vocabulary.content.timing else ()
-        per = alternatives([*volume, *pieces, *drops, *serving, *_PER_MASS])
+        per = alternatives([*volume, *pieces, *units.drops, *serving, *_PER_MASS])
         single = alternatives(word for word in counted if not word.startswith("k"))
         self._strength = re.compile(
             rf"(?<![a-z0-9.,])(?<![0-9]-)(?:(?P<low>{NUMBER}){TO})?(?P<n>{NUMBER})\s?(?:(?P<k>k)\s?(?=(?:{single})(?![a-z0-9])))?-?"

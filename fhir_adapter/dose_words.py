@@ -41,11 +41,6 @@ class WordedDose(NamedTuple):
     single: bool = False
     bounded_days: int | None = None
 
-    @property
-    def has_amount(self) -> bool:
-        """Whether any amount is stated."""
-        return bool(self.strengths) or not (self.pieces is self.volume is self.drops is None)
-
 
 class _Counts(NamedTuple):
     pieces: float | None
@@ -117,13 +112,10 @@ class DoseWords:
         masked, bounded = self._bounds(folded)
         often = self._frequency.read(masked)
         amounts = self._how_much(often.masked)
+        if often.scheme is not None:
+            amounts = _by_scheme(amounts, often.scheme)
         ambiguous = often.ambiguous or amounts.ambiguous or contradicted
         ambiguous = ambiguous or bool(self._unclear.search(folded))
-        scheme = often.scheme
-        if scheme is not None and amounts.pieces is None and not amounts.strengths:
-            amounts = amounts._replace(pieces=scheme)
-        elif scheme is not None and amounts.pieces is not None and amounts.pieces != scheme:
-            ambiguous = True
         return amounts._replace(
             ranged=amounts.ranged or often.ranged,
             interval_days=None if ambiguous else often.interval_days,
@@ -227,6 +219,14 @@ class DoseWords:
             return "each" if each else "unclear"
         between = rest[last.end : place[0]]
         return "total" if "(" in between or "=" in between else "unclear"
+
+
+def _by_scheme(amounts: WordedDose, pieces: float) -> WordedDose:
+    """With the pieces at each time of a 1-0-1 scheme, which must not contradict a count that is stated besides."""
+    if amounts.pieces is amounts.volume is amounts.drops is None:
+        return amounts._replace(pieces=pieces, relation="each" if amounts.strengths else "")
+    stated = 1.0 if amounts.pieces is None else amounts.pieces  # 5 drops 1-0-1: five each time
+    return amounts._replace(ambiguous=amounts.ambiguous or pieces != stated)
 
 
 def _taken(

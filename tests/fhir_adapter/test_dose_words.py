@@ -1,8 +1,11 @@
 """Dosage in words: how much and how often, and silence where the words say two things."""
 
+import msgspec
 import pytest
 
+from fhir_adapter.amounts import amount_words
 from fhir_adapter.dose_words import read_dose_words
+from rules.vocabulary import Vocabulary
 
 
 @pytest.mark.parametrize(
@@ -51,6 +54,9 @@ from fhir_adapter.dose_words import read_dose_words
         ("take half of a 10 mg tablet daily", (10,), 0.5, 1),
         ("take two of the 1 mg tablets daily", (1,), 2, 1),
         ("50,000 IU x 1 weekly", (50000,), None, 7),
+        ("1000 IE 2-0-2", (1000,), 2, 0.5),
+        ("5 mg 1/2-0-0", (5,), 0.5, 1),
+        ("1 Tablette 1-0-1", (), 1, 0.5),
     ],
 )
 def test_amount_and_interval(vocabulary, words, amounts, pieces, interval):
@@ -69,6 +75,8 @@ def test_amount_and_interval(vocabulary, words, amounts, pieces, interval):
         "daily except Sunday",
         "1 tablet daily, check INR weekly",
         "2 tablets qam and 1 tablet qpm",
+        "2 Tabletten 1-0-1",
+        "5 Tropfen 2-0-2",
         # four at once, or four times: to read one of them as the dose would be a quarter of it
         "1 mg x 4 daily",
         "5 mg tablets x 2 daily",
@@ -89,7 +97,7 @@ def test_no_frequency_is_unknown(vocabulary, words):
 @pytest.mark.parametrize("words", ["an hour before breakfast daily", "5000 daily", "21 daily", "0.5 mg/kg daily", "400 IU/mL daily", "1000 IU per serving daily"])  # fmt: skip
 def test_a_number_without_its_unit_and_a_concentration_are_no_amount(vocabulary, words):
     said = read_dose_words(words, vocabulary)
-    assert not said.has_amount
+    assert (said.strengths, said.pieces, said.volume, said.drops) == ((), None, None, None)
     assert said.interval_days == 1
 
 
@@ -107,6 +115,11 @@ def test_a_number_without_its_unit_and_a_concentration_are_no_amount(vocabulary,
 def test_a_concentration_counts_as_often_as_it_is_taken(vocabulary, words, taken):
     (only,) = read_dose_words(words, vocabulary).strengths
     assert only.value == taken
+
+
+def test_a_scheme_says_when_drops_are_taken_and_not_that_they_are_pieces(vocabulary):
+    said = read_dose_words("5 Tropfen 1-0-1", vocabulary)
+    assert (said.drops, said.pieces, said.interval_days) == (5, None, 0.5)
 
 
 def test_what_it_is_taken_with_is_not_the_dose(vocabulary):
@@ -145,9 +158,27 @@ def test_what_the_amount_counts(vocabulary):
     assert relation("2,000 IU, 2 capsules daily") == "unclear"
     assert relation("2 capsules (1,000 IU each) daily") == "each"
     assert relation("half of a 5 mg tablet daily") == "each"
+    assert (
+        relation("2 capsules x 1000 IU daily") == relation("2 capsules * 1000 IU daily") == "each"
+    )
+    assert relation("1000 IE 2-0-0") == "each"
+    assert relation("2-0-0") == ""
     assert relation("2 x 1000 IU daily") == relation("two 1000 IU capsules daily") == "each"
 
 
 def test_a_point_before_three_digits_is_neither_thousands_nor_a_fraction(vocabulary):
     assert read_dose_words("1.250 tablets daily", vocabulary).pieces is None
     assert read_dose_words("1 tablet every 1.250 days", vocabulary).interval_days is None
+
+
+def test_packs_without_the_lists_read_no_dosage_and_say_so(vocabulary):
+    def without(name):
+        content = msgspec.structs.replace(vocabulary.content, code_lists=(), **{name: None})
+        return Vocabulary(content)
+
+    for missing in ("timing", "dose_units"):
+        with pytest.raises(ValueError, match="no dosage words"):
+            read_dose_words("1 tablet daily", without(missing))
+    (strength,) = amount_words(without("timing")).strengths("vitamin k2 100 mcg")
+    assert strength.value == 100
+    assert amount_words(without("dose_units")).strengths("vitamin k2 100 mcg") == []

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from fhir_adapter.amounts import amount_words, number_of
@@ -11,6 +12,7 @@ from fhir_adapter.lens import Lens
 from fhir_adapter.timing import read_timing
 from rules.naming import fold
 from rules.units import DoseUnit
+from rules.vocabulary import Vocabulary
 
 DAY = date(2026, 11, 22)
 GTS = "http://terminology.hl7.org/CodeSystem/v3-GTSAbbreviation"
@@ -212,6 +214,13 @@ def test_what_else_a_timing_says(lens, timing, expected):
 )
 def test_how_long_it_is_bounded(lens, bounds, days):
     assert read_timing(repeat(**bounds), lens).bounded_days == days
+
+
+def test_a_period_is_not_guessed_without_the_list_of_periods(vocabulary):
+    untimed = Vocabulary(msgspec.structs.replace(vocabulary.content, timing=None))
+    bare = Lens(untimed, datetime(2026, 11, 22, 12, tzinfo=UTC), DAY, UTC)
+    read = read_timing(repeat(period=1, periodUnit="d"), bare)
+    assert (read.interval_days, read.problem) == (None, "the period of the timing cannot be read")
 
 
 def test_a_course_begins_and_ends_on_days_of_the_clients_zone(vocabulary):

@@ -76,6 +76,7 @@ def test_a_range_is_told(vocabulary, words, ranged):
     [
         ("daily for 2 to 3 weeks", 21), ("daily for 10 days", 10), ("daily x10d", 10), ("weekly for 12 weeks", 84), ("daily for 1 year", 365),
         ("for 5 days a week", None), ("over 30 minutes", None), ("for 24 hours", 1), ("for 36525 days", 36525), ("for 36526 days", None),
+        ("for 0 days", None), ("for 1.250 days", None),
     ],
 )  # fmt: skip
 def test_how_long(vocabulary, words, days):
@@ -87,7 +88,7 @@ def test_how_long(vocabulary, words, days):
     [
         ("5 mg for 1 dose", True), ("50,000 IU x1 dose", True), ("300,000 IU single dose", True), ("5 mg once now", True),
         ("5 mg by mouth once", True), ("10 mg po once.", True), ("once", True), ("1 tablet daily, once", False), ("once with food", False),
-        ("single dose daily", False), ("5 mg once weekly", False), ("5 mg", False),
+        ("120 mg orlistat", False), ("single dose daily", False), ("5 mg once weekly", False), ("5 mg", False),
     ],
 )  # fmt: skip
 def test_a_single_dose(vocabulary, words, single):
