@@ -10,7 +10,8 @@ from fhir_adapter.elements import Resource, items, mapping, mappings, reference_
 
 MISSING: Final = object()
 _DEEPEST = 5
-_FAILURES = frozenset({"error", "fatal"})
+# Any other severity, and none at all, may stand for a search that failed
+_REMARKS = frozenset({"information", "warning", "success"})
 _OPENED = frozenset({"", "Bundle", "Parameters", "OperationOutcome"})
 
 
@@ -45,10 +46,7 @@ def read_prefetch(value: Any = MISSING) -> Prefetched:
     if isinstance(value, dict) and "resourceType" not in value and "resource" in value:
         value = value["resource"]  # clients from before 1.0 wrap what they read
     if isinstance(value, list):
-        found = tuple(resources_in(value))
-        if not all(one.__class__ is dict for one in value):
-            return Prefetched(PrefetchState.FAILED, found)  # unreadable is not "none"
-        return Prefetched(PrefetchState.DATA if found else PrefetchState.EMPTY, found)
+        return _of_bundle({"entry": [_as_entry(one) for one in value]})
     if not isinstance(value, dict):
         return Prefetched(PrefetchState.FAILED)
     kind = value.get("resourceType")
@@ -70,16 +68,17 @@ def _of_bundle(bundle: Resource) -> Prefetched:
         )  # what looks like entries is unreadable, which is not "none"
     plain = _plain_resources(bundle.get("entry"))
     found = tuple(resources_in(bundle) if plain is None else plain)
-    if plain is not None and "link" not in bundle and not _is_short(bundle, len(found)):
+    if plain is not None and "link" not in bundle and not is_short(bundle, len(found)):
         return Prefetched(PrefetchState.DATA, found) if found else Prefetched(PrefetchState.EMPTY)
     outcomes = _outcomes(bundle) if plain is None else []
+    inner = {_of_bundle(one).state for one in _bundles_in(bundle)} if plain is None else set()
     links = mappings(bundle.get("link")) if "link" in bundle else ()
     link = next((text(one.get("url")) for one in links if one.get("relation") == "next"), "")
-    if outcomes and any(_is_failure(one) for one in outcomes):
+    if PrefetchState.FAILED in inner or any(is_failure(one) for one in outcomes):
         return Prefetched(PrefetchState.FAILED, found, link)
-    if plain is None and not all(one.__class__ is dict for one in bundle.get("entry") or ()):
+    if plain is None and not all(brings_resource(one) for one in bundle.get("entry") or ()):
         return Prefetched(PrefetchState.FAILED, found, link)
-    if link or _is_short(bundle, len(found)):
+    if link or PrefetchState.TRUNCATED in inner or is_short(bundle, len(found)):
         return Prefetched(PrefetchState.TRUNCATED, found, link)
     if found:
         return Prefetched(PrefetchState.DATA, found)
@@ -94,11 +93,37 @@ def _outcomes(bundle: Resource) -> list[Resource]:
     ]
 
 
-def _is_failure(outcome: Resource) -> bool:
-    return any(text(one.get("severity")) in _FAILURES for one in mappings(outcome.get("issue")))
+def is_failure(outcome: Resource) -> bool:
+    """Whether an OperationOutcome among the entries of a search says more than a remark on it."""
+    severities = {text(one.get("severity")) for one in mappings(outcome.get("issue"))}
+    return not severities or not severities <= _REMARKS
 
 
-def _is_short(bundle: Resource, count: int) -> bool:
+def brings_resource(entry: Any) -> bool:
+    """Whether an entry holds a resource, as it must; one of a batch that was refused holds a status alone."""
+    if entry.__class__ is not dict:
+        return False
+    resource = entry.get("resource")
+    if resource.__class__ is dict:
+        return resource.get("resourceType").__class__ is str
+    return text(mapping(entry.get("request")).get("method")) == "DELETE"
+
+
+def _as_entry(one: Any) -> Any:
+    """An item of a list, as it would stand in a Bundle."""
+    wrapped = one.__class__ is dict and "resource" in one and "resourceType" not in one
+    return one if wrapped else {"resource": one}
+
+
+def _bundles_in(bundle: Resource) -> Iterator[Resource]:
+    """The answers inside an answer: clients that fetch by a batch pass on what came of it."""
+    for entry in mappings(bundle.get("entry")):
+        resource = mapping(entry.get("resource"))
+        if resource.get("resourceType") == "Bundle":
+            yield resource
+
+
+def is_short(bundle: Resource, count: int) -> bool:
     """A total above what was sent means that pages are missing, also without a link to them."""
     total = bundle.get("total")
     if total.__class__ is not int or total <= count:

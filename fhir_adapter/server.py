@@ -14,6 +14,7 @@ from typing import Any, Literal
 import httpx2
 import orjson
 
+from fhir_adapter.bundles import brings_resource, is_failure, is_short
 from fhir_adapter.server_address import AddressRefused, check_query, follow, match_base
 
 State = Literal["read", "partial", "failed"]
@@ -23,7 +24,6 @@ LARGEST_PAGE = 5 * 1024 * 1024  # bytes, decompressed
 LARGEST_ANSWER = 20 * 1024 * 1024  # bytes of one query, all pages
 MOST_PAGES = 20
 MOST_AT_ONCE = 12
-_BAD_OUTCOMES = {"error", "fatal"}
 _STATUS_REASONS = {401: "token-refused", 403: "not-allowed", 404: "not-offered", 410: "not-offered"}
 
 REASONS: Mapping[str, str] = {
@@ -43,6 +43,7 @@ REASONS: Mapping[str, str] = {
     "outcome": "the answer is an OperationOutcome of severity error or fatal",
     "next-refused": "the link to the next page leaves the server",
     "paging-loop": "a next link leads to a page that was read",
+    "short": "the last page is there, and fewer entries than the server counts",
     "too-many-pages": f"more than {MOST_PAGES} pages",
 }
 
@@ -216,6 +217,8 @@ class _Query:
                 return
             following = self._take(page)
             if following is None:
+                if is_short(page, len(self.entries or ())):
+                    raise _Stop("short")
                 return
             try:
                 address = follow(following, asked=address, base=self.base)
@@ -232,6 +235,8 @@ class _Query:
         self.pages += 1
         if any(_is_bad_outcome(e.get("resource")) for e in entries if isinstance(e, dict)):
             raise _Stop("outcome")
+        if not all(brings_resource(e) for e in entries):
+            raise _Stop("wrong-type")
         links = page.get("link")
         for link in links if isinstance(links, list) else []:
             if isinstance(link, dict) and link.get("relation") == "next":
@@ -273,10 +278,4 @@ def _result(task: asyncio.Task[FetchResult], run: _Query) -> FetchResult:
 def _is_bad_outcome(resource: object) -> bool:
     if not isinstance(resource, dict) or resource.get("resourceType") != "OperationOutcome":
         return False
-    issues = resource.get("issue")
-    severities = (
-        [i.get("severity") for i in issues if isinstance(i, dict)]
-        if isinstance(issues, list)
-        else []
-    )
-    return not severities or not _BAD_OUTCOMES.isdisjoint(severities)
+    return is_failure(resource)

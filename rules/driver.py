@@ -210,7 +210,8 @@ class _Handle:
         except EngineError:
             raise
         except Exception as error:
-            raise EngineError(f"the engine failed: {error}") from error
+            # Its own words may repeat a fact, and this sentence goes to the log
+            raise EngineError(f"the engine failed with {type(error).__name__}.") from error
         finally:
             if not whole:
                 self.retire()

@@ -36,6 +36,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "not-offered": "the record system does not offer it",
     "base-refused": "the record system of the call is not one this client may name",
     "resting": "the record system has not been answering, and is left alone for some seconds",
+    "short": "the record holds more than could be read",
     "too-many-pages": "the record holds more than could be read",
     "too-large": "the record holds more than could be read",
 }

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from service.silence_board import Silence
 
 JSON: Final = "application/json"
+# Seconds of the deadline in which nothing is fetched any more: an answer that is late is no answer.
+KEPT_FOR_REVIEW: Final = 0.03
 _MEDICATIONS: Final = STATEMENTS | REQUESTS
 
 
@@ -55,10 +57,11 @@ def add_hooks(app: FastAPI, parts: Parts, *, prefix: str = "") -> AnswerCall:
 
     async def call(service_id: str, request: Request) -> Response:
         """Review the patient of a hook and answer with cards."""
+        started = time.perf_counter()  # the client waits from here on, also for its own keys and body
         service = _service(parts, service_id)
         client = await parts.identify(request, service_id)
         body = await body_of(request, parts.settings.max_body_bytes)
-        return await _answer(parts, service, client, body)
+        return await _answer(parts, service, client, body, started)
 
     async def plain_call(request: Request) -> Response:
         return await call(request.path_params["service_id"], request)
@@ -103,8 +106,9 @@ def add_hooks(app: FastAPI, parts: Parts, *, prefix: str = "") -> AnswerCall:
     return call
 
 
-async def _answer(parts: Parts, service: HookService, client: Client, body: bytes) -> Response:
-    started = time.perf_counter()
+async def _answer(
+    parts: Parts, service: HookService, client: Client, body: bytes, started: float
+) -> Response:
     call = read_hook_call(read_json(body, max_bytes=parts.settings.max_body_bytes), service.hook)
     supply = await _complete(parts, client, call, supply_of(call, client.profile), started)
     servers = servers_of(call, client.profile)
@@ -211,7 +215,7 @@ async def _complete(
     if not supply.unread or parts.fetch is None or not call.fhir_server:
         return supply
     began = time.perf_counter()
-    left = client.profile.deadline_ms / 1000 - (began - started)
+    left = client.profile.deadline_ms / 1000 - KEPT_FOR_REVIEW - (began - started)
     completed = await parts.fetch(call, client, supply, left)
     if completed is not supply:
         parts.telemetry.fetched(client.profile.id, time.perf_counter() - began, completed)
@@ -219,10 +223,11 @@ async def _complete(
 
 
 def _refuse_without_medications(call: HookCall, supply: Supply, servers: Collection[str]) -> None:
-    """412 only when nothing at all is known of medications; drafts and one page of a list are something."""
-    if call.drafts or not {"medication-statements", "medication-requests"} <= supply.unread.keys():
+    """412 only when nothing at all is known of medications; drafts of some and one page of a list are something."""
+    if not {"medication-statements", "medication-requests"} <= supply.unread.keys():
         return
-    known = [one for one in supply.resources if one.get("resourceType") in _MEDICATIONS]
+    came = (*call.drafts, *supply.resources)
+    known = [one for one in came if one.get("resourceType") in _MEDICATIONS]
     if known and not are_of_others(known, Subject(call.patient_id, (), servers)):
         return
     raise RequestError(

@@ -20,17 +20,19 @@ _ESCAPES = str.maketrans(
 )
 _MEANS_SOMETHING = re.compile(r"[&<>\n\r\t\\`*_\[\]|~#!]")
 _WEB_ADDRESS = re.compile(r"(?i)(?=://)|(?<=\bwww)(?=\.)")
-_LIST_MARK = re.compile(r"(?=[-+]\s)|(?<=\d)(?=[.)]\s)")
+# What opens a list or draws a line, at the beginning of a text or as the whole of it
+_LINE_MARK = re.compile(r"^(\d{0,9})(?=[-+.)](?:[\s-]|\Z))")
+_MAY_MARK = frozenset("-+.)0123456789")
 _NUMBER_AT_END = re.compile(r"[\d.,/]+[\d%]?$|^[<>≥≤]$")
 
 
 def escaped(text: str) -> str:
     """Text that shows in GitHub-flavoured Markdown exactly as it is written, links and HTML included."""
+    text = text.strip()  # four blanks in front make code of a line
     plain = text.translate(_ESCAPES) if _MEANS_SOMETHING.search(text) else text
     if "://" in plain or "www." in plain.lower():
         plain = _WEB_ADDRESS.sub(r"\\", plain)
-    head, blank, rest = plain.partition(" ")
-    return _LIST_MARK.sub(r"\\", head + blank) + rest if head[-1:] in "-+.)" else plain
+    return _LINE_MARK.sub(r"\1\\", plain) if plain[:1] in _MAY_MARK else plain
 
 
 def short_summary(text: str) -> str:

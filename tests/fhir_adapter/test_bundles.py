@@ -16,6 +16,14 @@ def _bundle(*resources, **further):
     return {"resourceType": "Bundle", "type": "searchset", "entry": entries} | further
 
 
+def _batch(*entries):
+    return {"resourceType": "Bundle", "type": "batch-response", "entry": list(entries)}
+
+
+GONE = {"request": {"method": "DELETE", "url": "Observation/o"}}
+
+
+@pytest.mark.requirement("C28")
 @pytest.mark.parametrize(
     ("value", "state", "count"),
     [
@@ -35,6 +43,19 @@ def _bundle(*resources, **further):
         (_bundle(PATIENT, _outcome("error")), PrefetchState.FAILED, 1),
         (_bundle(PATIENT, link=[{"relation": "next", "url": "n"}]), PrefetchState.TRUNCATED, 1),
         (_bundle(PATIENT, total=5), PrefetchState.TRUNCATED, 1),
+        (_bundle({"resourceType": "OperationOutcome"}, total=0), PrefetchState.FAILED, 0),
+        (_bundle(_outcome("Error"), total=0), PrefetchState.FAILED, 0),
+        (_bundle(_outcome("information"), _outcome("warning")), PrefetchState.HINT, 0),
+        (_batch({"response": {"status": "401 Unauthorized"}}), PrefetchState.FAILED, 0),
+        (_batch({"response": {"status": "200"}, "resource": _bundle()}), PrefetchState.EMPTY, 0),
+        (_batch({"response": {}, "resource": _bundle(PATIENT)}), PrefetchState.DATA, 1),
+        (_batch({"resource": _bundle(_outcome("error"))}), PrefetchState.FAILED, 0),
+        (_batch({"resource": _bundle(PATIENT, total=5)}), PrefetchState.TRUNCATED, 1),
+        (_bundle({"id": "no type"}), PrefetchState.FAILED, 0),
+        ({"resourceType": "Bundle", "type": "history", "entry": [GONE]}, PrefetchState.EMPTY, 0),
+        ([_outcome("error")], PrefetchState.FAILED, 0),
+        ([{"resource": PATIENT}], PrefetchState.DATA, 1),
+        ([], PrefetchState.EMPTY, 0),
         ("text", PrefetchState.FAILED, 0),
         ({}, PrefetchState.FAILED, 0),
     ],

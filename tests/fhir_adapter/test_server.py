@@ -131,6 +131,17 @@ FAULTS = {
         "failed",
         "unreachable",
     ),
+    "an entry that was refused": (
+        Answers(200, b'{"resourceType":"Bundle","entry":[{"response":{"status":"401"}}]}'),
+        "partial",
+        "wrong-type",
+    ),
+    "an outcome that grades nothing": (
+        Answers(200, b'{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"OperationOutcome"}}]}'),
+        "partial",
+        "outcome",
+    ),
+    "fewer than it counts": (Answers(200, b'{"resourceType":"Bundle","total":3}'), "partial", "short"),
     "a next link elsewhere": (NextLink("https://evil.example/fhir/Observation?page=2"), "partial", "next-refused"),
     "a next link to itself": (NextLink("?patient=p1&code=http://loinc.org|6301-6"), "partial", "paging-loop"),
 }  # fmt: skip

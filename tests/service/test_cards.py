@@ -183,12 +183,18 @@ class TestStyle:
         (card,) = parts.cards.write(done, where(parts, style=CardStyle(topic_code="rule-id")))
         assert card.body["source"]["topic"]["code"] == "vka-mk7-new"
 
+    @pytest.mark.requirement("C54")
     def test_links_only_to_listed_places(self, parts, done):
         (card,) = parts.cards.write(done, where(parts))
         assert "links" not in card.body
         style = CardStyle(links=("https://doi.org",))
         (card,) = parts.cards.write(done, where(parts, style=style))
-        assert all(link["url"].startswith("https://doi.org/") for link in card.body["links"])
+        cited = [one for one in done.assessment.recommendations[0].citations if one.url]
+        assert {one.url.startswith("https://doi.org/") for one in cited} == {True}
+        assert card.body["links"] == [
+            {"label": one.label, "url": one.url, "type": "absolute"} for one in cited
+        ]
+        assert [one for one in check_response({"cards": [card.body]}) if "link" in one.check] == []
 
 
 class TestIdentity:
@@ -234,36 +240,54 @@ class TestDetail:
             "![x](https://evil.example/x.png)", "https://evil.example", "www.evil.example", "`code` | table |",
             "# heading", "- item", "1. item", "**bold** _em_ ~~gone~~", "line\nbreak\r\n\r\nparagraph",
             "&lt;b&gt; &amp;", "<https://evil.example>", "\\<b>", "+ item", "> quote", "=====\n-----",
+            "-", "+", "1.", "2)", "--", "---", "- - -", "    code", "\t- item", "5.5 mg", "-5 mg",
         ],
     )  # fmt: skip
     def test_foreign_text_shows_as_it_is_written(self, text):
         reader = MarkdownIt("commonmark", {"html": True, "linkify": False}).enable(
             ["table", "strikethrough"]
         )
-        tokens = reader.parse(escaped(text))
-        inline = [child for token in tokens for child in token.children or []]
-        kinds = {token.type for token in (*tokens, *inline)}
-        assert kinds <= {"paragraph_open", "inline", "paragraph_close", "text", "text_special"}
-        shown = "".join(child.content for child in inline)
-        assert (
-            shown == " ".join(text.splitlines(keepends=False)).replace("\t", " ")
-            or shown.split() == text.split()
-        )
+        words = {"paragraph_open", "inline", "paragraph_close", "text", "text_special"}
+        for item in ([], ["bullet_list_open", "list_item_open"]):  # in a line of its own, and of a list
+            tokens = reader.parse("- " * bool(item) + escaped(text))
+            inline = [child for token in tokens for child in token.children or []]
+            kinds = [token.type for token in (*tokens, *inline)]
+            assert [one for one in kinds if one.endswith("_open")] == [*item, "paragraph_open"]
+            assert {one for one in kinds if "list" not in one} <= words
+            assert "".join(child.content for child in inline).split() == text.split()
 
+    @pytest.mark.requirement("C43")
     def test_foreign_text_of_a_record_is_escaped_on_the_way(self, parts):
+        """In a recommendation, in a card about data that could not be read, and as the name of a record."""
+        hostile = "<img src=x onerror=alert(1)> [x](https://evil.example) | **b** www.evil.example"
         request = json.loads((ROOT / "examples" / "01-warfarin-new-mk7-coded.json").read_text())
         warfarin = request["prefetch"]["medicationRequests"]["entry"][0]["resource"]
-        warfarin["medicationCodeableConcept"] = {
-            "text": "Warfarin <img src=x onerror=alert(1)> 5 mg tablet"
-        }
+        warfarin["medicationCodeableConcept"] = {"text": f"Warfarin {hostile} 5 mg tablet"}
+        warfarin["id"] = "`<b>x"
+        statements = request["prefetch"]["medicationStatements"]["entry"]
+        unread = {"resourceType": "MedicationStatement", "id": hostile, "status": "active"}
+        unread["subject"] = statements[0]["resource"]["subject"]
+        unread["medicationCodeableConcept"] = {"text": "bone complex from the market"}
+        statements.append({"resource": unread})
+        request["prefetch"]["medicationStatements"].pop("total", None)
         with TestClient(
             create_app(Settings(dev=True, engine="compiled"), clock=lambda: NOON),
             base_url="http://localhost",
         ) as client:
             answer = client.post("/cds-services/vitamin-dk-patient-view", json=request).json()
-        detail = answer["cards"][0]["detail"]
-        assert "onerror" in detail
-        assert "<img" not in detail
+        kinds = [card["source"]["topic"]["code"] for card in answer["cards"]]
+        assert kinds == ["VKAMK7NEW", "DKNOTREAD"]
+        reader = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+        for card in answer["cards"]:
+            tokens = reader.parse(card["detail"])
+            inline = [child for token in tokens for child in token.children or []]
+            shown = "".join(child.content for child in inline)
+            assert hostile in shown
+            assert not [one for one in (*tokens, *inline) if one.type.startswith(("html", "table"))]
+            links = [one.attrs["href"] for one in inline if one.type == "link_open"]
+            assert [one for one in links if not one.startswith("https://doi.org/")] == []
+        # An id stands between backticks, without what would end them
+        assert "`MedicationRequest/bx`" in answer["cards"][0]["detail"]
 
 
 class TestSummary:

@@ -4,10 +4,12 @@ import copy
 import json
 import logging
 import random
+import re
 import socket
 import threading
 import uuid
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -22,6 +24,7 @@ from typer.testing import CliRunner
 from service.alerts.record import open_record
 from service.alerts.values import RecordOptions
 from service.app import create_app
+from service.cds_hooks import routes
 from service.cds_hooks.contexts import read_hook_call
 from service.cds_hooks.minting import make_key, mint_token
 from service.conformance import cli
@@ -163,6 +166,22 @@ def rules(answer):
     )
 
 
+def details(answer):
+    return "\n".join(card["detail"] for card in answer.json()["cards"])
+
+
+def day(back):
+    return (NOW.date() - timedelta(days=back)).isoformat()
+
+
+def with_inr(body, value, *, days):
+    """The same body with another newest INR."""
+    result = body["prefetch"]["inr"]["entry"][0]["resource"]
+    result["valueQuantity"]["value"] = value
+    result["effectiveDateTime"] = day(days)
+    return body
+
+
 @pytest.mark.requirement(
     "C1", "C2", "C4", "C5", "C6", "C7", "C13", "C14", "C16", "C18", "C19", "C21", "C22", "C23", "C25", "C44", "C45", "C53",
     "C58", "C60", "C62", "C63", "C64", "C68",
@@ -206,15 +225,22 @@ def test_templates_ask_for_codes_with_their_system_and_for_no_order(house):
 
 @pytest.mark.requirement("C24")
 def test_the_order_of_a_search_does_not_matter(house):
-    body = house.body()
-    first = rules(house.call(VIEW, body))
-    for seed in range(3):
+    body = with_inr(house.body(), 1.5, days=1)
+    (newest,) = [entry["resource"] for entry in body["prefetch"]["inr"]["entry"]]
+    for days in (20, 40, 60):  # in range, so that whoever takes another for the newest says something else
+        older = copy.deepcopy(newest) | {"id": f"inr-{days}", "effectiveDateTime": day(days)}
+        older["valueQuantity"]["value"] = 2.5
+        body["prefetch"]["inr"]["entry"].append({"resource": older})
+    body["prefetch"]["inr"]["total"] = 4
+    first = house.call(VIEW, body)
+    assert rules(first) == ["vka-subtherapeutic-inr-with-k"]
+    for seed in range(4):
         mixed = copy.deepcopy(body)
         for value in mixed["prefetch"].values():
             if isinstance(value, dict) and "entry" in value:
                 random.Random(seed).shuffle(value["entry"])
         mixed["prefetch"] = dict(sorted(mixed["prefetch"].items(), reverse=bool(seed % 2)))
-        assert rules(house.call(VIEW, mixed)) == first != []
+        assert details(house.call(VIEW, mixed)) == details(first)
 
 
 @pytest.mark.requirement("C9")
@@ -296,14 +322,41 @@ def test_when_no_medication_can_be_had_it_is_412_and_never_no_cards(house, fault
     assert answer.json()["resourceType"] == "OperationOutcome"
 
 
+@pytest.mark.requirement("C30")
+def test_one_empty_list_of_medications_is_enough_and_a_draft_of_something_else_is_not(house):
+    empty = {"resourceType": "Bundle", "type": "searchset", "total": 0}
+    for key in ("medicationStatements", "medicationRequests"):
+        answer = house.call(VIEW, house.body(prefetch={key: empty}))
+        assert (answer.status_code, answer.json()["cards"]) == (200, [])
+    subject = {"reference": "Patient/conformance-1"}
+    order = {"resourceType": "ServiceRequest", "id": "d", "status": "draft", "subject": subject}
+    for kind, status in (("ServiceRequest", 412), ("MedicationRequest", 200)):
+        body = house.body(SIGN, prefetch={})
+        body["context"]["draftOrders"] = {
+            "resourceType": "Bundle",
+            "entry": [{"resource": order | {"resourceType": kind}}],
+        }
+        assert house.call(SIGN, body).status_code == status
+
+
+@pytest.mark.requirement("C28", "C30")
+def test_a_list_that_was_refused_inside_a_batch_is_not_an_empty_one(house):
+    """Without its statements nobody may say that a patient takes no vitamin D."""
+    body = house.body()
+    refused = {"resourceType": "Bundle", "entry": [{"response": {"status": "401 Unauthorized"}}]}
+    body["prefetch"] |= {"medicationStatements": refused, "medicationRequests": refused}
+    assert house.call(VIEW, body).status_code == 412
+
+
 @pytest.mark.requirement("C30", "C75")
 def test_with_half_of_the_medications_the_answer_says_which_half_is_missing(house):
-    house.ehr.faults["MedicationStatement"] = Slow(30)
-    answer = house.call(VIEW, fetching(house, house.body()))
-    assert answer.status_code == 200
-    gaps = answer.json()["extension"]["org.dekacard.review"]["gaps"]
-    assert "medication-statements" in {gap["source"] for gap in gaps}
-    assert answer.json()["cards"]  # a VKA is there: the missing half is said aloud
+    for fault, told in ((Slow(30), {"DKNOTREAD", "DKLATE"}), (failing(500), {"DKNOTREAD"})):
+        house.ehr.faults["MedicationStatement"] = fault
+        answer = house.call(VIEW, fetching(house, house.body()))
+        assert answer.status_code == 200
+        gaps = answer.json()["extension"]["org.dekacard.review"]["gaps"]
+        assert "medication-statements" in {gap["source"] for gap in gaps}
+        assert set(topics(answer)) == told  # a VKA is there: the missing half is said aloud
 
 
 @pytest.mark.requirement("C30")
@@ -396,23 +449,70 @@ def test_errors_of_every_kind_carry_cors_and_an_outcome(house):
 
 
 @pytest.mark.requirement("C35", "C73")
-def test_no_canary_reaches_an_answer_or_the_log(house, caplog, capfd):
+def test_no_canary_reaches_an_answer_the_log_or_the_record(house, caplog, capfd):
+    path, tokens = f"/cds-services/{VIEW}", []
     with caplog.at_level(logging.DEBUG):
         for status, change in (
             (200, {}),
             (412, {"prefetch": {}}),
             (400, {"context": None}),
             (400, {"hook": "canary-hook"}),
+            (401, {}),
         ):
             body = fetching(house, house.body(), prefetch=house.body()["prefetch"]) | change
             body["fhirAuthorization"]["access_token"] = "canary-access"
             body["context"] = body["context"] and body["context"] | {"note": "canary-note"}
-            token = house.token(f"/cds-services/{VIEW}", claims={"sub": "canary-sub"})
-            answer = house.send("POST", f"/cds-services/{VIEW}", content=body, token=token)
+            meant = f"{path}/other" if status == 401 else path
+            tokens.append(house.token(meant, claims={"sub": "canary-sub"}))
+            answer = house.send("POST", path, content=body, token=tokens[-1])
             assert answer.status_code == status
             assert "canary" not in answer.text.lower()
+            assert tokens[-1] not in answer.text
     out = "".join(capfd.readouterr()) + caplog.text
+    assert "caller refused: aud-wrong" in out
     assert "canary" not in out.lower()
+    kept = [one for one in house.app.state.settings.spool_dir.parent.rglob("*") if one.is_file()]
+    held = b"".join(one.read_bytes() for one in kept)
+    assert VIEW.encode() in held  # the calls were recorded
+    assert b"canary-access" not in held
+    for token in tokens:  # its payload is not readable as text, so the token itself is looked for
+        assert token not in out
+        assert token.encode() not in held
+
+
+@pytest.mark.requirement("C75")
+def test_every_wait_of_a_call_counts_and_time_is_kept_for_the_rules(house, monkeypatch):
+    given, clock, parts = [], [0.0], house.app.state.parts
+    identify, fetch = parts.identify, parts.fetch
+
+    async def slow_keys(request, service_id=None, **more):
+        clock[0] += 0.4
+        return await identify(request, service_id, **more)
+
+    async def noted(call, client, supply, seconds):
+        given.append(seconds)
+        return await fetch(call, client, supply, seconds)
+
+    monkeypatch.setattr(parts, "identify", slow_keys)
+    monkeypatch.setattr(parts, "fetch", noted)
+    monkeypatch.setattr(routes, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    answer = house.call(VIEW, fetching(house, house.body()))
+    assert answer.status_code == 200
+    assert given == [pytest.approx(1.5 - 0.4 - routes.KEPT_FOR_REVIEW)]
+
+
+@pytest.mark.requirement("C75")
+def test_ten_slow_keys_share_one_deadline(house, monkeypatch):
+    """A deadline for each would be fifteen seconds instead of one and a half; ten only stop a hang."""
+    monkeypatch.setattr(house.client, "timeout", 10)
+    for resource in ("Patient", "Observation", "Condition", "Procedure", "Goal", "ServiceRequest"):
+        house.ehr.faults[resource] = Slow(30)
+    answer = house.call(VIEW, fetching(house, house.body()))
+    assert answer.status_code == 200
+    (late,) = [card for card in answer.json()["cards"] if "DKLATE" in str(card["source"])]
+    for title in ("patient data", "INR results", "problem list", "procedures", "goals"):
+        assert title in late["detail"]
+    assert "vka-mk7-new" in rules(answer)
 
 
 @pytest.mark.requirement("C66")
@@ -445,11 +545,15 @@ def test_feedback_may_carry_the_audience_of_its_service(house):
 
 @pytest.mark.requirement("C76")
 def test_every_call_is_evaluated_anew_and_says_what_it_is_based_on(house):
-    body = house.body()
+    body = with_inr(house.body(), 1.5, days=2)
     first, second = house.call(VIEW, body), house.call(VIEW, body)
     assert topics(first) == topics(second) != []
-    for card in first.json()["cards"]:
-        assert "warfarin" in card["detail"].lower()
+    assert details(first) == details(second)
+    assert "warfarin" in details(first)
+    assert re.search(rf"INR 1\.5\b[^\n]*{day(2)}", details(first))
+    other = house.call(VIEW, with_inr(house.body(), 1.4, days=1))
+    assert re.search(rf"INR 1\.4\b[^\n]*{day(1)}", details(other))
+    assert day(2) not in details(other)
     stopped = json.loads(json.dumps(body).replace('"status": "active"', '"status": "stopped"'))
     assert rules(house.call(VIEW, stopped)) != rules(first)
 

@@ -37,7 +37,6 @@ def validator(root):
     return lambda name: Draft202012Validator(found[f"{name}.schema.json"], registry=registry)
 
 
-@pytest.mark.requirement("C6", "C39")
 def test_what_is_right_is_accepted(validator):
     validator("discovery").validate(DISCOVERY)
     validator("response").validate(RESPONSE)
@@ -115,6 +114,13 @@ GOOD_FEEDBACK = {
 )
 def test_feedback_is_right_or_wrong_by_our_schema(change, right, validator):
     assert validator("feedback").is_valid({"feedback": [GOOD_FEEDBACK | change]}) == right
+
+
+@pytest.mark.requirement("C61")
+@pytest.mark.parametrize("member", ["card", "outcome", "outcomeTimestamp"])
+def test_feedback_without_what_it_must_have_is_wrong_by_our_schema(member, validator):
+    entry = {name: value for name, value in GOOD_FEEDBACK.items() if name != member}
+    assert not validator("feedback").is_valid({"feedback": [entry]})
 
 
 def test_accepted_feedback_names_a_suggestion(validator):

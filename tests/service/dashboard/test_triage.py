@@ -67,6 +67,23 @@ def test_each_action_is_done_told_and_audited(site, alert, action, more, state):
         assert action in set(told)
 
 
+def test_what_was_claimed_is_released_and_free_for_the_next(site, alert):
+    act(site, alert, "claim")
+    claimed = site.alert(alert.id)
+    assert claimed.assignee == "user/pharmacist-developer"
+    site.sign_in("lead")
+    assert act(site, claimed, "claim").status_code == 422
+    assert site.alert(alert.id) == claimed
+    site.sign_in("pharmacist")
+    assert 'name="action" value="release"' in site.get(f"/a/{alert.id}").text
+    assert act(site, claimed, "release").status_code == 303
+    free = site.alert(alert.id)
+    assert free.assignee == ""
+    site.sign_in("lead")
+    assert act(site, free, "claim").status_code == 303
+    assert site.alert(alert.id).assignee == "user/lead-developer"
+
+
 def test_a_closed_alert_is_reopened_with_a_reason(site, alert):
     act(site, alert, "resolve", reason="dose-changed")
     closed = site.alert(alert.id)
