@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from rules.engine import Engine
+from rules.rulebook import load_rulebook
 from service.alerts import models
+from service.parts import Parts
 from tests.service.alerts.stories import inr, mk7, recommendation, warfarin
 from tests.service.dashboard.conftest import OURS, T
 from tests.service.dashboard.test_triage import act
@@ -53,16 +56,18 @@ def test_rules_that_almost_spoke_say_what_was_lacking(site, reviewed_patient):
         assert told.startswith(("it is", "there is one"))
 
 
-def test_a_replay_shows_both_answers_and_stays_in_the_history(site, reviewed_patient):
+def replayed(site, alert):
+    """The page after its replay was asked for, once the packs are archived."""
     until = time.monotonic() + 30
     while not _archived(site) and time.monotonic() < until:
         time.sleep(0.1)
-    token = site.form_token()
-    page = site.client.post(
-        f"/a/{reviewed_patient.id}/replay", data={"form_token": token}, headers=OURS
-    )
+    page = site.post(f"/a/{alert.id}/replay")
     assert page.status_code == 200
-    told = section(page.text, "replay")
+    return section(page.text, "replay")
+
+
+def test_a_replay_shows_both_answers_and_stays_in_the_history(site, reviewed_patient):
+    told = replayed(site, reviewed_patient)
     assert "The same answer, byte for byte." in told, told
     assert "The same recommendations." in told
     event = site.record.store().events(T, reviewed_patient.id)[-1]
@@ -72,6 +77,22 @@ def test_a_replay_shows_both_answers_and_stays_in_the_history(site, reviewed_pat
     site.wait_for(
         table, table.c.action == "replay", table.c.object == f"alert/{reviewed_patient.id}"
     )
+
+
+def test_what_the_rules_of_today_say_otherwise_is_shown_and_kept(
+    site, reviewed_patient, monkeypatch
+):
+    other = Engine(load_rulebook(["core", "vitamin-d-status"]), "compiled")
+    monkeypatch.setattr(Parts, "engine", property(lambda _: other))
+    told = replayed(site, reviewed_patient)
+    other.close()
+    assert "The same answer, byte for byte." in told
+    words = re.search(r"<li>(would no longer say: vka-mk7-new[^<]*)</li>", told)[1]
+    event = site.record.store().events(T, reviewed_patient.id)[-1]
+    assert (event["action"], event["reason"]) == ("replay", "as-recorded")
+    assert f"today {words}" in event["note"]
+    history = section(site.get(f"/a/{reviewed_patient.id}").text, "history")
+    assert f"today {words}" in history
 
 
 def _archived(site):
