@@ -57,7 +57,8 @@ def add_hooks(app: FastAPI, parts: Parts, *, prefix: str = "") -> AnswerCall:
 
     async def call(service_id: str, request: Request) -> Response:
         """Review the patient of a hook and answer with cards."""
-        started = time.perf_counter()  # the client waits from here on, also for its own keys and body
+        # The client waits from here on, for its keys and its body too
+        started = time.perf_counter()
         service = _service(parts, service_id)
         client = await parts.identify(request, service_id)
         body = await body_of(request, parts.settings.max_body_bytes)

@@ -248,7 +248,8 @@ class TestDetail:
             ["table", "strikethrough"]
         )
         words = {"paragraph_open", "inline", "paragraph_close", "text", "text_special"}
-        for item in ([], ["bullet_list_open", "list_item_open"]):  # in a line of its own, and of a list
+        # In a line of its own, and in that of a list
+        for item in ([], ["bullet_list_open", "list_item_open"]):
             tokens = reader.parse("- " * bool(item) + escaped(text))
             inline = [child for token in tokens for child in token.children or []]
             kinds = [token.type for token in (*tokens, *inline)]

@@ -227,7 +227,8 @@ def test_templates_ask_for_codes_with_their_system_and_for_no_order(house):
 def test_the_order_of_a_search_does_not_matter(house):
     body = with_inr(house.body(), 1.5, days=1)
     (newest,) = [entry["resource"] for entry in body["prefetch"]["inr"]["entry"]]
-    for days in (20, 40, 60):  # in range, so that whoever takes another for the newest says something else
+    # All in range: whoever takes another for the newest says something else
+    for days in (20, 40, 60):
         older = copy.deepcopy(newest) | {"id": f"inr-{days}", "effectiveDateTime": day(days)}
         older["valueQuantity"]["value"] = 2.5
         body["prefetch"]["inr"]["entry"].append({"resource": older})
