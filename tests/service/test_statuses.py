@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -55,9 +56,12 @@ def house(tmp_path_factory, root):
         new_account(record.database, record.keyring, name=role, role=role, **given)
         keys[role] = api_token(record.database, record.keyring, account=role, **given)
 
+    tokens: list[str] = []
+
     def ask(method, path, *, content=None, bearer=None, kind="application/json", **more):
         audience = BASE + path.rstrip("/")
         token = bearer or mint_token(key, issuer=ISSUER, audience=audience, now=NOON.timestamp())
+        tokens.append(token)
         headers = {"origin": ISSUER, "authorization": f"Bearer {token}", "content-type": kind}
         sent = json.dumps(body).encode() if content is None and method == "POST" else content
         return client.request(
@@ -65,7 +69,25 @@ def house(tmp_path_factory, root):
         )
 
     with TestClient(app, base_url=BASE, raise_server_exceptions=False) as client:
-        yield SimpleNamespace(ask=ask, client=client, body=body, keys=keys, app=app)
+        yield SimpleNamespace(ask=ask, client=client, body=body, keys=keys, app=app, tokens=tokens)
+
+
+@pytest.fixture
+def logged(house, caplog, capfd):
+    """What a call left in the log; no token is ever in it, nor anything of the record."""
+    house.tokens.clear()
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(
+        logging.WARNING, "httpx2"
+    )  # who calls in these tests tells of its own requests
+
+    def read():
+        told = caplog.text + "".join(capfd.readouterr())
+        assert not [token for token in house.tokens if token in told]
+        assert not [canary for canary in CANARIES if canary in told]
+        return told
+
+    return read
 
 
 def assert_refused(answer, status):
@@ -107,21 +129,29 @@ CALLS = {
 
 @pytest.mark.requirement("C16", "C35", "C68", "C73")
 @pytest.mark.parametrize("status", CALLS)
-def test_a_refusal_is_an_outcome_that_a_browser_may_read_and_repeats_nothing(house, status):
+def test_a_refusal_is_an_outcome_that_a_browser_may_read_and_repeats_nothing(house, status, logged):
     assert_refused(CALLS[status](house), status)
+    assert house.tokens
+    assert ("caller refused" in logged()) == (status in {401, 403})
 
 
 @pytest.mark.requirement("C68", "C73")
 @pytest.mark.parametrize(
-    ("fault", "status"),
-    [(ValueError("Canaria"), 500), (EngineError("canary-patient was not evaluated"), 503)],
+    ("fault", "status", "told"),
+    [
+        (ValueError("Canaria"), 500, "unexpected ValueError at test_statuses.py"),
+        (EngineError("nothing was evaluated"), 503, "nothing was evaluated"),
+    ],
 )
-def test_so_is_a_fault_of_ours(house, monkeypatch, fault, status):
+def test_so_is_a_fault_of_ours(house, monkeypatch, fault, status, told, logged):
     def broken(*_, **__):
         raise fault
 
     monkeypatch.setattr(house.app.state.parts.engine, "assess", broken)
-    assert_refused(house.ask("POST", VIEW), status)
+    answer = house.ask("POST", VIEW)
+    assert_refused(answer, status)
+    assert str(fault) not in answer.text
+    assert told in logged()
 
 
 @pytest.mark.requirement("C68")
@@ -155,7 +185,8 @@ def test_with_or_without_a_last_slash_and_never_by_a_redirect(house, end):
 
 
 @pytest.mark.requirement("C68", "C73")
-def test_so_is_a_call_beyond_the_limit(house):
+def test_so_is_a_call_beyond_the_limit(house, logged):
     answers = [house.ask("POST", VIEW, content=b"{}") for _ in range(LIMIT + 1)]
+    assert "429 to client st-elsewhere: hook beyond its limit" in logged()
     assert_refused(answers[-1], 429)
     assert int(answers[-1].headers["retry-after"]) >= 1
