@@ -75,7 +75,7 @@ HTTP_WORDS = {
     403: "Known, but not allowed; in development mode: not from this machine.",
     404: "There is no such service or address.",
     405: "The address does not offer this method.",
-    412: "No list of medications could be had at all, not even one page, neither prefetch nor fetched nor drafts.",
+    412: "No list of medications could be had at all, not even one page, neither prefetched nor fetched, and no medication is drafted.",
     413: "The body is larger than `DEKACARD_MAX_BODY_BYTES`.",
     415: "The body is not `application/json` or `application/fhir+json` in UTF-8.",
     422: "A query or path parameter does not have the expected form.",

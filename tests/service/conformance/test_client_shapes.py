@@ -159,6 +159,10 @@ def test_epics_requests_are_understood(open_door):
     body["context"]["draftOrders"] = epic_draft(1)
     signed = post(SIGN, body, **options)
     assert "vka-mk7-new" in rules(signed)
+    # Beside a card about vitamin K and warfarin none may say that the two were not checked
+    told = signed.json()["cards"][-1]
+    assert told["source"]["topic"]["code"] == "DKNOTREAD"
+    assert "vitamin K among them" in told["summary"]
     for card in signed.json()["cards"]:
         assert card["source"]["topic"]["code"].isalnum()
         assert card.get("selectionBehavior", "any") == "any"

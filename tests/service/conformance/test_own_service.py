@@ -323,7 +323,7 @@ def test_when_no_medication_can_be_had_it_is_412_and_never_no_cards(house, fault
     assert answer.json()["resourceType"] == "OperationOutcome"
 
 
-@pytest.mark.requirement("C30")
+@pytest.mark.requirement("C30", "C39")
 def test_one_empty_list_of_medications_is_enough_and_a_draft_of_something_else_is_not(house):
     empty = {"resourceType": "Bundle", "type": "searchset", "total": 0}
     for key in ("medicationStatements", "medicationRequests"):
