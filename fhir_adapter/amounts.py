@@ -66,10 +66,8 @@ def number_of(text: str, *, counts_units: bool = False) -> float | None:
 def _number(text: str, *, counts_units: bool) -> float | None:
     if "/" in text:
         whole, _, fraction = text.rpartition(" ")
-        top, _, bottom = fraction.partition("/")
-        return (
-            (float(whole) if whole else 0.0) + float(top) / float(bottom) if float(bottom) else None
-        )
+        top, bottom = map(float, fraction.split("/"))
+        return float(whole or 0) + top / bottom if bottom else None
     text = text.replace(" ", "")
     if _MIXED.fullmatch(text):
         return float(text.replace(".", "").replace(",", "."))

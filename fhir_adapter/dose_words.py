@@ -87,7 +87,7 @@ class DoseWords:
         )
         takes = rf"^[\s#]*(?:(?:{alternatives(timing.take)})\s+)?"
         self._bare = re.compile(
-            rf"{takes}(?P<n>{digits})(?:{TO}(?P<n2>{digits}))?(?=[\s#,]|$)(?!\s?[a-z]*#?\s?%)"
+            rf"{takes}(?P<n>{digits})(?:{TO}(?P<n2>{digits}))?(?=[\s#,]|$)(?!\s?[a-z]*#?\s?%|\s?[x*]\s?\d+[.,]\d)"
         )
         self._before_strength = re.compile(rf"{takes}(?P<n>{digits})\s?~+\s?(?:{pieces}){END}")
         self._of_strength = re.compile(
@@ -172,27 +172,24 @@ class DoseWords:
 
     def _counts(self, rest: str) -> _Counts:
         """How many pieces, mL and drops are stated, whether in two ways, and where the first stands."""
-        counts: list[float | None] = []
-        place: tuple[int, int] | None = None
-        ranged = unequal = False
-        for pattern in self._counted:
-            matches = list(pattern.finditer(rest))
-            value: float | None = None
-            said = {match["n2"] or match["n"] for match in matches}
-            unequal = unequal or len(said) > 1
-            for match in matches[:1]:
-                value = self._numerals.value(match["n2"] or match["n"])
-                ranged = ranged or bool(match["n2"])
-                if value is not None and match["u"] in self._volume:
-                    value *= self._volume[match["u"]]
-                place = place or (match.start(), match.end())
-            counts.append(value)
-        pieces, volume, drops = counts
+        found = [list(pattern.finditer(rest)) for pattern in self._counted]
+        firsts = [matches[0] for matches in found if matches]
+        pieces, volume, drops = (self._count(matches) for matches in found)
+        ranged = any(match["n2"] for match in firsts)
+        unequal = any(len({one["n2"] or one["n"] for one in matches}) > 1 for matches in found)
+        place = next(((match.start(), match.end()) for match in firsts), None)
         times = self._times_pieces.search(rest)
         if times:  # "2 x 1 tablet"
             count, each = self._numerals.value(times["n"]), self._numerals.value(times["m"])
             pieces = count * each if count and each else None
         return _Counts(pieces, volume, drops, ranged, unequal, place)
+
+    def _count(self, matches: list[re.Match[str]]) -> float | None:
+        """The first count of one kind, of a range its high end; volumes in mL."""
+        if not matches:
+            return None
+        value = self._numerals.value(matches[0]["n2"] or matches[0]["n"])
+        return None if value is None else value * self._volume.get(matches[0]["u"], 1.0)
 
     def _times_strength(
         self, masked: str, rest: str, strengths: tuple[Strength, ...]
@@ -213,8 +210,7 @@ class DoseWords:
         if not strengths or place is None:
             return ""
         first, last = strengths[0], strengths[-1]
-        if first.start >= place[1]:
-            between = rest[place[1] : first.start]
+        if between := rest[place[1] : first.start]:
             each = self._each.fullmatch(between) or self._each_after.match(rest[last.end :])
             return "each" if each else "unclear"
         between = rest[last.end : place[0]]

@@ -107,6 +107,7 @@ def test_a_number_without_its_unit_and_a_concentration_are_no_amount(vocabulary,
         ("2 mL of 400 IU/mL daily", 800),
         ("400 IU per drop, 2 drops daily", 800),
         ("2000 IU per 5 mL, 10 mL daily", 4000),
+        ("2 teaspoons of 400 IU/mL daily", 4000),
         ("1000 IU per spray, 2 sprays daily", 2000),
         ("90 mcg per capsule daily", 90),
         ("90 mcg per 2 capsules daily", 90),
@@ -158,16 +159,19 @@ def test_what_the_amount_counts(vocabulary):
     assert relation("2,000 IU, 2 capsules daily") == "unclear"
     assert relation("2 capsules (1,000 IU each) daily") == "each"
     assert relation("half of a 5 mg tablet daily") == "each"
+    assert relation("2 tablet(s) of 1000 IU daily") == "each"
     assert (
         relation("2 capsules x 1000 IU daily") == relation("2 capsules * 1000 IU daily") == "each"
     )
+    assert relation("2,000 IU, 2 tablet(s) daily") == "unclear"
     assert relation("1000 IE 2-0-0") == "each"
     assert relation("2-0-0") == ""
     assert relation("2 x 1000 IU daily") == relation("two 1000 IU capsules daily") == "each"
 
 
 def test_a_point_before_three_digits_is_neither_thousands_nor_a_fraction(vocabulary):
-    assert read_dose_words("1.250 tablets daily", vocabulary).pieces is None
+    for words in ("1.250 tablets daily", "2 x 1.250 tablets daily", "1.250 x 2 tablets daily"):
+        assert read_dose_words(words, vocabulary).pieces is None
     assert read_dose_words("1 tablet every 1.250 days", vocabulary).interval_days is None
 
 

@@ -63,6 +63,7 @@ def test_what_says_no_frequency_is_unknown(vocabulary, words):
     ("words", "ranged"),
     [
         ("2 to 3 times daily", True), ("every 2-3 days", True), ("1-2 tablets daily", True), ("1000-2000 IU daily", True),
+        ("2 x 1000-2000 IU daily", True), ("take 1-2 daily", True), ("take 2 daily", False), ("2 x 1000 IU daily", False), ("1-2 mL daily", True),
         ("2 times daily", False), ("every 2 days", False), ("1 tablet on Mon and Thu", False),
     ],
 )  # fmt: skip
