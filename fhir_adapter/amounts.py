@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -82,12 +83,18 @@ def _number(text: str, *, counts_units: bool) -> float | None:
 
 def _of_one_label(found: list[Strength], folded: str) -> list[Strength]:
     """In "10 mcg (400 IU) per mL" the first figure is per mL as well."""
-    for place in range(len(found) - 2, -1, -1):
-        one, following = found[place], found[place + 1]
-        dual = one.unit.dimension != following.unit.dimension and following.per and not one.per
-        if dual and _SAME_LABEL.fullmatch(folded, one.end, following.start):
-            found[place] = one._replace(per=following.per, per_count=following.per_count)
-    return found
+    read: list[Strength] = []
+    for one in reversed(found):
+        if read and _share_a_label(one, read[-1], folded):
+            read.append(one._replace(per=read[-1].per, per_count=read[-1].per_count))
+        else:
+            read.append(one)
+    return list(reversed(read))
+
+
+def _share_a_label(one: Strength, following: Strength, folded: str) -> bool:
+    dual = one.unit.dimension != following.unit.dimension and following.per and not one.per
+    return bool(dual and _SAME_LABEL.fullmatch(folded, one.end, following.start))
 
 
 class AmountWords:
@@ -103,7 +110,7 @@ class AmountWords:
         pieces = [word for word in units.pieces if word[0].isalpha()]
         serving = vocabulary.content.timing.serving if vocabulary.content.timing else ()
         per = alternatives([*volume, *pieces, *units.drops, *serving, *_PER_MASS])
-        single = alternatives(word for word in counted if not word.startswith("k"))
+        single = alternatives(counted)
         self._strength = re.compile(
             rf"(?<![a-z0-9.,])(?<![0-9]-)(?:(?P<low>{NUMBER}){TO})?(?P<n>{NUMBER})\s?(?:(?P<k>k)\s?(?=(?:{single})(?![a-z0-9])))?-?"
             rf"(?P<u>{alternatives([*mass, *counted])})(?![a-z0-9])"
@@ -116,13 +123,10 @@ class AmountWords:
     def strengths(self, folded: str) -> list[Strength]:
         """Every amount with a mass or unit in the text, left to right."""
         found: list[Strength] = []
-        for match in self._strength.finditer(folded):
-            unit = self._vocabulary.dose_unit(match["u"])
-            if unit is None:
-                continue
+        for match, unit in self._measured(folded):
             value = number_of(match["n"], counts_units=unit.dimension == "units")
             if value is None:
-                value = float("nan")
+                value = math.nan
             elif match["k"]:
                 value *= 1000
             per, per_count = "", 1.0
@@ -136,6 +140,12 @@ class AmountWords:
             one = Strength(value, unit, per, per_count, match.start("n"), match.end(), low)
             found.append(one._replace(start=match.start()) if one.ranged else one)
         return _of_one_label(found, folded)
+
+    def _measured(self, folded: str) -> Iterator[tuple[re.Match[str], DoseUnit]]:
+        for match in self._strength.finditer(folded):
+            unit = self._vocabulary.dose_unit(match["u"])
+            if unit is not None:
+                yield match, unit
 
     def serving(self, folded: str) -> float | None:
         """Pieces that make one serving, if the text says so."""
