@@ -129,12 +129,7 @@ class AmountWords:
                 value = math.nan
             elif match["k"]:
                 value *= 1000
-            per, per_count = "", 1.0
-            if match["pu"]:
-                known = self._vocabulary.dose_unit(match["pu"])
-                per = known.dimension if known and match["pu"] not in _PER_MASS else "other"
-                per_count = number_of(match["pn"] or "1") or 1.0
-                per_count *= known.times if known and known.dimension == "volume" else 1.0
+            per, per_count = self._per(match)
             low = match["low"]
             low = number_of(low, counts_units=unit.dimension == "units") if low else None
             one = Strength(value, unit, per, per_count, match.start("n"), match.end(), low)
@@ -146,6 +141,15 @@ class AmountWords:
             unit = self._vocabulary.dose_unit(match["u"])
             if unit is not None:
                 yield match, unit
+
+    def _per(self, match: re.Match[str]) -> tuple[str, float]:
+        """What an amount is per, and how much of that; per a number that cannot be read is per something else."""
+        if not match["pu"]:
+            return "", 1.0
+        known, count = self._vocabulary.dose_unit(match["pu"]), number_of(match["pn"] or "1")
+        if known is None or match["pu"] in _PER_MASS or not count:
+            return "other", 1.0
+        return known.dimension, count * known.times
 
     def serving(self, folded: str) -> float | None:
         """Pieces that make one serving, if the text says so."""

@@ -71,6 +71,8 @@ def test_a_number_as_people_write_it(text, counts_units, expected):
         ),
         ("2000 iu per tsp", [(2000.0, "units", 1.0, "volume", 5.0)]),
         ("0.5 mg/kg", [(0.5, "mass", 1000.0, "other", 1.0)]),
+        ("400 iu per 1.250 ml", [(400.0, "units", 1.0, "other", 1.0)]),
+        ("400 iu per 0 ml", [(400.0, "units", 1.0, "other", 1.0)]),
         ("no amount", []),
     ],
 )
