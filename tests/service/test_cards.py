@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from markdown_it import MarkdownIt
 
-from rules.assessment import RuleFailure, Superseded
+from rules.assessment import Gap, RuleFailure, Superseded
 from service.app import create_app
 from service.cds_hooks.cards import Circumstances
 from service.cds_hooks.client_profile import CardStyle
@@ -19,6 +19,7 @@ from service.cds_hooks.contexts import read_hook_call
 from service.cds_hooks.prefetch import supply_of
 from service.cds_hooks.wording import escaped, short_summary
 from service.conformance.responses import check_response
+from service.gaps import GapNotice
 from service.review import Case, review
 from service.settings import Settings
 
@@ -136,6 +137,25 @@ def test_a_broken_rule_is_a_card_of_its_own(parts, done):
     assert cards[-1].kind == "failure"
     assert "vka-natto" in cards[-1].body["summary"]
     assert "KeyError" not in json.dumps(cards[-1].body)
+
+
+@pytest.mark.requirement("C40", "C41", "C42", "C44")
+def test_cards_that_belong_to_no_rule_conform_too(parts, done):
+    """The rest folded, data that could not be read, a broken rule, and what came too late."""
+    many = with_indicators(done, *["warning"] * 5)
+    failure = RuleFailure(rule="vka-natto", version="1", error="KeyError")
+    unread = Gap(source="labs-inr", code="not-read", says="INR results could not be had.")
+    several = msgspec.structs.replace(
+        many,
+        assessment=msgspec.structs.replace(many.assessment, failures=(failure,)),
+        notices=(GapNotice(gap=unread, summary="INR unread, " * 20, detail=unread.says),),
+    )
+    cards = parts.cards.write(several, where(parts))
+    cards.append(parts.cards.late(["labs-inr"], where(parts).name_card))
+    kinds = [card.kind for card in cards]
+    assert kinds == ["recommendation"] * 3 + ["folded", "gap", "failure", "failure"]
+    assert check_response({"cards": [card.body for card in cards]}) == ()
+    assert [card.body["indicator"] for card in cards] == ["warning"] * 4 + ["info"] * 3
 
 
 class TestStyle:
@@ -323,6 +343,7 @@ def test_every_answer_conforms(file):
         answer = client.post(
             f"/cds-services/vitamin-dk-{case['request']['hook']}", json=case["request"]
         )
+    assert answer.status_code == 200
     drafts = case["request"]["context"].get("draftOrders", {}).get("entry", [])
     references = {f"{one['resource']['resourceType']}/{one['resource']['id']}" for one in drafts}
     found = check_response(answer.json(), draft_orders=references)

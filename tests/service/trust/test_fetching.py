@@ -106,7 +106,7 @@ def test_a_truncated_answer_is_read_again_as_a_whole_and_counts_once(ehr):
     assert "medication-requests" not in supply.unread
 
 
-@pytest.mark.requirement("C31", "C75")
+@pytest.mark.requirement("C31")
 def test_a_slow_server_leaves_its_source_unread_and_late(ehr):
     ehr.faults["MedicationRequest"] = Slow(30)
     supply = complete(ehr, call_of(ehr), seconds=0.5)
