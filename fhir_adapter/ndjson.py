@@ -16,6 +16,9 @@ from fhir_adapter.elements import Resource, mapping, reference_of, text
 # Small enough to stay in the cache of a processor from reading to the last search.
 CHUNK: Final = 1024 * 1024
 _DAMAGED_PIECE: Final = 16 * 1024
+# Records compress ten to forty times, a bomb some thousand times; so much is unpacked whatever the ratio
+MOST_TIMES: Final = 200
+ALWAYS_UNPACKED: Final = 16 * 1024 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
 # Only what can be nothing but the whole truth is read without parsing; the rest is parsed (key_of_line).
 _SUBJECT: Final = re.compile(
@@ -40,6 +43,10 @@ class Unreadable(Exception):
     """A file ended before its time or is no valid gzip; what was read until then counts."""
 
 
+class UnpacksTooFar(Unreadable):
+    """A small file that unpacks to a large one, which nothing but a bomb does."""
+
+
 def chunks_of(path: Path, offset: int = 0, length: int | None = None) -> Iterator[Chunk]:
     """The lines that begin within ``length`` bytes from ``offset``, in chunks of about 1 MB.
 
@@ -50,7 +57,7 @@ def chunks_of(path: Path, offset: int = 0, length: int | None = None) -> Iterato
         OSError: it cannot be read.
     """
     if is_zipped(path):
-        yield from _numbered(_whole_lines(_unzipped(path)))
+        yield from _numbered(_whole_lines(unzipped(path)))
         return
     with path.open("rb") as file:
         yield from _numbered(_blocks(file, offset, length))
@@ -81,15 +88,16 @@ def count_lines(data: bytes) -> int:
 
 
 def _whole_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    kept = b""
+    kept: list[bytes] = []  # joined once: a line may be many blocks long
     for block in blocks:
-        data = kept + block
-        end = data.rfind(b"\n") + 1
-        kept = data[end:]
+        end = block.rfind(b"\n") + 1
         if end:
-            yield data[:end]
+            yield b"".join((*kept, block[:end]))
+            kept = []
+        if end < len(block):
+            kept.append(block[end:])
     if kept:
-        yield kept
+        yield b"".join(kept)
 
 
 def _blocks(file: BinaryIO, offset: int, length: int | None) -> Iterator[bytes]:
@@ -111,14 +119,26 @@ def _blocks(file: BinaryIO, offset: int, length: int | None) -> Iterator[bytes]:
         yield block
 
 
-def _unzipped(path: Path) -> Iterator[bytes]:
-    given = 0
-    if path.stat().st_size == 0:
+def unzipped(path: Path) -> Iterator[bytes]:
+    """The content of a compressed file, piece by piece.
+
+    Raises:
+        UnpacksTooFar: it is more than 200 times as large as the file; what came until then was given.
+        Unreadable: the file is no valid gzip, or is cut off.
+        OSError: it cannot be read.
+    """
+    given, size = 0, path.stat().st_size
+    if size == 0:
         raise Unreadable("The file is empty; a whole gzip file never is.")
+    most = max(MOST_TIMES * size, ALWAYS_UNPACKED)
     try:
         with gzip.open(path, "rb") as file:
             while block := file.read(CHUNK):
                 given += len(block)
+                if given > most:
+                    raise UnpacksTooFar(
+                        f"The file unpacks to more than {MOST_TIMES} times its size: it was not read to its end."
+                    )
                 yield block
     except (EOFError, zlib.error, gzip.BadGzipFile):
         for block in _before_the_break(path, given):

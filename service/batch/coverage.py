@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from fhir_adapter.elements import text
 from service.documents import PATIENT_DATA
@@ -41,9 +41,17 @@ class Shortfall(NamedTuple):
     types: frozenset[str] = frozenset()
 
 
+def split_address(spelt: str) -> SplitResult:
+    """The parts of an address; none where it is no address."""
+    try:
+        return urlsplit(spelt)
+    except ValueError:
+        return urlsplit("")
+
+
 def export_of(name: str, manifest: Mapping[str, Any]) -> Export:
     """What a manifest says about its export."""
-    asked = urlsplit(text(manifest.get("request")))
+    asked = split_address(text(manifest.get("request")))
     query = parse_qs(asked.query)
     types = {kind for listed in query.get("_type", ()) for kind in listed.split(",") if kind}
     since = query.get("_since", [""])[0].replace(" ", "+")  # a plus sign that was not escaped

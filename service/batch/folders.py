@@ -15,6 +15,7 @@ LINES: Final = (".ndjson", ".jsonl")
 ENDINGS: Final = (".json", *LINES)
 # Written by exporters beside the data; they hold no resources.
 _NOT_DATA: Final = frozenset({"log.ndjson"})
+_DEEPEST: Final = 50  # folders in one another; an export has two or three
 # What each finished run leaves: a folder with these holds results, not data.
 _OF_A_RUN: Final = ("run.json", "run.meta.json", "rejects.ndjson")
 
@@ -51,6 +52,10 @@ def _siblings(exports: set[Path], top: Path) -> set[Path]:
 
 
 def _walk(at: Path, folder: Path, top: Path, rejects: list[Reject]) -> Iterator[tuple[Path, str]]:
+    if len(at.parts) - len(folder.parts) > _DEEPEST:
+        says = f"It lies deeper than {_DEEPEST} folders in one another."
+        _reject(rejects, at.relative_to(folder), "file-not-readable", says)
+        return
     try:
         entries = sorted(os.scandir(at), key=lambda one: one.name)
     except OSError as error:

@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 import orjson
 
-from fhir_adapter.elements import text
+from fhir_adapter.elements import mapping, text
 from fhir_adapter.ndjson import is_zipped
 from rules.errors import RequestError
-from service.batch.coverage import Export, export_of, in_order, shortfalls
+from service.batch.coverage import Export, export_of, in_order, shortfalls, split_address
 from service.batch.deletions import Deletions, read_deletions
 from service.batch.exports import export_moment, reported_errors
 from service.batch.folders import LINES, files_in, plain_name, readable_name
@@ -160,19 +160,18 @@ def _follow(
     found.exported.update(export_of(name, manifest).types)
     files: list[tuple[Path, str]] = []
     for part, role in (("output", "data"), ("deleted", "deletions"), ("error", "errors")):
-        for entry in manifest.get(part) or ():
-            if not isinstance(entry, dict):
-                continue
-            url = str(entry.get("url") or "")
+        listed = manifest.get(part) or []
+        for entry in listed if isinstance(listed, list) else [listed]:
+            promise = mapping(entry)  # one that cannot be read names no file that is here
+            url = text(promise.get("url"))
             local = _local(path.parent, url)
-            count = entry.get("count")
-            kind = str(entry.get("type") or "")
+            count, kind = promise.get("count"), text(promise.get("type"))
             if local is None:
                 says = f"The manifest promises a file of {role} that is not here."
                 found.rejects.append(
                     Reject(file=name, line=0, code="manifest-file-missing", says=says)
                 )
-                found.incomplete.add(kind if role == "data" else MIXED)
+                found.incomplete.add(kind if role == "data" and kind else MIXED)
                 continue
             known = local.relative_to(path.parent).as_posix()
             files.append((local, known))
@@ -197,12 +196,15 @@ def _tell_shortfalls(exports: list[Export], found: Inputs) -> None:
 def _local(folder: Path, url: str) -> Path | None:
     """The file of a manifest entry: beside the manifest, by its path or by its last part."""
     inside = folder.resolve()
-    plain = unquote(urlsplit(url).path)
+    plain = unquote(split_address(url).path)
     for candidate in (plain.lstrip("/"), plain.rpartition("/")[2]):
         for ending in ("", ".ndjson", ".gz", ".ndjson.gz"):
             path = folder / (candidate + ending)
-            if candidate and path.is_file() and path.resolve().is_relative_to(inside):
-                return path
+            try:
+                if candidate and path.is_file() and path.resolve().is_relative_to(inside):
+                    return path
+            except OSError:  # no name that a file could have
+                continue
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,16 @@ import orjson
 
 from fhir_adapter.bundles import group_by_patient, resources_in
 from fhir_adapter.elements import mapping, reference_of, text
-from fhir_adapter.ndjson import Chunk, Unreadable, chunks_of, is_zipped, key_of, key_of_line
+from fhir_adapter.ndjson import (
+    Chunk,
+    UnpacksTooFar,
+    Unreadable,
+    chunks_of,
+    is_zipped,
+    key_of,
+    key_of_line,
+    unzipped,
+)
 from fhir_adapter.sieve import Sieve
 from service.batch.shards import Form, Record
 from service.batch.values import Reject, ScanReport, Stretch
@@ -127,11 +135,15 @@ class Scanner:
 
     def _contents(self, place: _Place, raw: bytes, value: Any, keep: Keep) -> None:
         """A Bundle (or list) by patient; a single resource as a line."""
-        if isinstance(value, dict) and value.get("resourceType") not in {None, *_CONTAINERS}:
-            if value["resourceType"] == "Medication":
+        kind = value.get("resourceType") if isinstance(value, dict) else None
+        if kind is not None and not isinstance(kind, str):
+            place.reject("no-resource", _what(value))
+            return
+        if kind is not None and kind not in _CONTAINERS:
+            if kind == "Medication":
                 return
-            place.report.types[value["resourceType"]] = 1
-            if self._sieve.reads(value["resourceType"]):
+            place.report.types[kind] = 1
+            if self._sieve.reads(kind):
                 self._keep(place, raw, value, keep)
             return
         resources = resources_in(value)
@@ -183,9 +195,10 @@ def _whole(stretch: Stretch) -> bytes:
     if not is_zipped(path):
         return path.read_bytes()
     try:
-        with gzip.open(path, "rb") as file:
-            return file.read()
-    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return b"".join(unzipped(path))
+    except UnpacksTooFar:
+        raise
+    except Unreadable:
         raise Unreadable(
             "The file is no whole gzip file, and one document: it was not read."
         ) from None
@@ -213,10 +226,12 @@ def _whose(resource: Mapping[str, Any]) -> str:
 
 def _what(value: Any) -> str:
     """Why a document holds nothing to review."""
-    if isinstance(value, dict) and value.get("resourceType") in _CONTAINERS:
-        return f"The {value['resourceType']} holds no resource."
     if isinstance(value, dict):
-        return "It is JSON, but no FHIR resource: it has no resourceType."
+        kind = value.get("resourceType")
+        if isinstance(kind, str):
+            return f"The {kind} holds no resource."
+        lacks = "it has no resourceType" if kind is None else "its resourceType is no text"
+        return f"It is JSON, but no FHIR resource: {lacks}."
     return "It is JSON, but neither a FHIR resource nor a list of any."
 
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,12 @@ UGLY = [
     ("nan.ndjson", result("NaN"), 1, "not-json"),
     ("digits.ndjson", result("1" * 5000), 1, "not-json"),
     ("surrogate.ndjson", b'{"resourceType":"Patient","id":"ada","name":[{"family":"\\ud800"}]}', 1, "not-json"),
+    ("kind.json", b'{"resourceType":5,"id":"a"}', 0, "no-resource"),
+    ("kinds.json", b'{"resourceType":["Patient"],"id":"a"}', 0, "no-resource"),
+    ("kind-of-entry.json", b'{"resourceType":"Bundle","entry":[{"resource":{"resourceType":{},"id":"a"}}]}', 0, "no-resource"),
+    ("true.json", b'{"resourceType":true,"entry":[]}', 0, "no-resource"),
+    ("bomb.json.gz", gzip.compress(b"[" + b" " * 50_000_000 + b"]"), 0, "file-cut-off"),
+    ("bomb.ndjson.gz", gzip.compress(text(patient("ada")) + b"\n" + b"a" * 50_000_000), 1, "file-cut-off"),
     ("types.ndjson", b'{"resourceType":"Patient","id":5}', 0, "no-patient"),
     ("kind.ndjson", b'{"resourceType":5,"id":"a"}', 0, "no-resource"),
     ("ids.ndjson", text(*(patient(one) for one in ("../../etc", "=1+1", "a b", "x" * 300, "\u202ea", "a\nb"))), 6, None),
@@ -85,3 +92,62 @@ def test_a_name_that_is_no_text_is_a_reject(tmp_path):
     assert [(one["file"], one["code"]) for one in rejects(tmp_path / "out")] == [
         ("?.json", "no-plain-file")
     ]
+
+
+MANIFEST = {"transactionTime": "2026-11-20T00:00:00Z", "request": "https://ehr.example.org/$export", "output": []}  # fmt: skip
+ODD = {
+    "output that is a number": {"output": 5},
+    "output that is a text": {"output": "Patient.ndjson"},
+    "an entry that is a text": {"output": ["Patient.ndjson"]},
+    "an address that is none": {"output": [{"type": "Patient", "url": "http://[x"}]},
+    "a name longer than any file's": {"output": [{"type": "Patient", "url": "x" * 5000}]},
+    "a name with NUL": {"output": [{"type": "Patient", "url": "x%00.ndjson"}]},
+    "a type that is a list": {"output": [{"type": ["Patient"], "url": {"a": 1}}]},
+    "deletions that are a truth": {"deleted": True},
+    "errors that are a number": {"error": 3},
+}
+
+
+@pytest.mark.parametrize("change", ODD.values(), ids=ODD.keys())
+def test_what_a_manifest_promises_in_no_readable_way_is_a_reject(tmp_path, change):
+    """And nobody takes what it may have named for absent."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "ada.ndjson").write_bytes(text(patient("ada")))
+    (tmp_path / "in" / "manifest.json").write_text(json.dumps(MANIFEST | change))
+    told = Run(tmp_path / "out").review([tmp_path / "in"], options()).told
+    (one,) = rejects(tmp_path / "out")
+    assert (one["file"], one["code"]) == ("manifest.json", "manifest-file-missing")
+    assert told["patients"]["in"] == 1
+    assert "statements" in " ".join(told["not_fetched"])
+
+
+@pytest.mark.parametrize("request_of", ["http://[x", 5, ["a"], None, "x" * 100_000])
+def test_a_manifest_whose_request_cannot_be_read_is_followed_all_the_same(tmp_path, request_of):
+    (tmp_path / "ada.ndjson").write_bytes(text(patient("ada")))
+    listed = [{"type": "Patient", "url": "https://ehr.example.org/ada.ndjson"}]
+    manifest = MANIFEST | {"request": request_of, "output": listed}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    told = Run(tmp_path / "out").review([tmp_path / "manifest.json"], options()).told
+    assert told["patients"]["in"] == 1
+    assert not rejects(tmp_path / "out")
+
+
+def test_folders_without_end_are_a_reject(tmp_path):
+    """A mirror of itself: the path is longer than one can be, and than Python recurs."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "ada.ndjson").write_bytes(text(patient("ada")))
+    before = Path.cwd()
+    os.chdir(tmp_path / "in")
+    try:
+        for _ in range(1500):
+            Path("d").mkdir()
+            os.chdir("d")
+        told = Run(tmp_path / "out").review([tmp_path / "in"], options()).told
+    finally:  # what is so deep, others cannot remove
+        while Path.cwd() != tmp_path / "in":
+            os.chdir("..")
+            Path("d").rmdir()
+        os.chdir(before)
+    (one,) = rejects(tmp_path / "out")
+    assert one["code"] == "file-not-readable"
+    assert told["patients"]["in"] == 1
