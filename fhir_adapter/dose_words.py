@@ -23,6 +23,10 @@ from fhir_adapter.frequency_words import (
 from rules.naming import fold
 from rules.vocabulary import Vocabulary
 
+# "1-1/2 tablets" are one and a half; "1-1/2-0" is a scheme
+_AND_A_FRACTION = re.compile(
+    r"(?<![\d.,/-])(?<!- )(\d{1,2})\s?[-&+]\s?([1-9]/\d)(?![\d/])(?!\s?-\s?\d)"
+)
 _NO_PIECES = {"each", "ea", "count", "piece", "pieces", "st", "spray"}
 
 
@@ -74,7 +78,7 @@ class DoseWords:
         self._volume = volume
         self._counted = tuple(
             re.compile(
-                rf"(?<![a-z0-9.,/-])(?P<n>{number})(?:{TO}(?P<n2>{digits}))?[\s-]?(?:of the |whole )?(?P<u>{words}){END}{besides}"
+                rf"(?<![a-z0-9.,/-])(?<!of )(?P<n>{number})(?:{TO}(?P<n2>{digits}))?[\s-]?(?:(?:of )?(?:the |an? |one )|of |whole )?(?P<u>{words}){END}{besides}"
             )
             for words, besides in (
                 (pieces, ""),
@@ -108,7 +112,7 @@ class DoseWords:
 
     def read(self, words: str) -> WordedDose:
         """Read one dosage text."""
-        folded, contradicted = self._told_once(fold(words))
+        folded, contradicted = self._told_once(_AND_A_FRACTION.sub(r"\1 \2", fold(words)))
         masked, bounded = self._bounds(folded)
         often = self._frequency.read(masked)
         amounts = self._how_much(often.masked)

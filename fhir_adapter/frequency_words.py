@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import pairwise
 from math import isclose
 from typing import NamedTuple
 
@@ -133,7 +134,7 @@ class FrequencyWords:
 
     def _interval(self, groups: Mapping[str, str | None]) -> float | None:
         adverb, every = groups.get("a"), groups.get("n")
-        days = self._adverbs[adverb] if adverb else self.periods[groups.get("p") or ""]
+        days = self._adverbs[adverb] if adverb else self.periods[str(groups.get("p"))]
         if every:  # every n periods; of a range the more frequent end
             count = self._numerals.value(every)
             return count * days if count and count * days <= LONGEST else None
@@ -145,14 +146,13 @@ class FrequencyWords:
 
     def _moments(self, folded: str) -> int:
         """How many times of a day are named; "every night at bedtime" and "in the evening with dinner" are one."""
-        parts: list[str] = []
-        place = 0
-        for match in self._time_of_day.finditer(folded):
+        named = list(self._time_of_day.finditer(folded))
+        parts = [self._parts_of_day[match.group()] for match in named[:1]]
+        for before, match in pairwise(named):
             part = self._parts_of_day[match.group()]
-            alike = bool(parts) and {part, parts[-1]} <= _LATE
-            if not alike or _ANOTHER.search(folded, place, match.start()):
+            alike = {part, parts[-1]} <= _LATE
+            if not alike or _ANOTHER.search(folded, before.end(), match.start()):
                 parts.append(part)
-            place = match.end()
         return len(set(parts))
 
 
@@ -167,10 +167,10 @@ def _of_scheme(folded: str, scheme: re.Match[str]) -> Frequency:
 
 def _names_a_stretch(folded: str, days: list[re.Match[str]]) -> bool:
     """Whether exactly two weekdays stand as from and to, as in "Mon-Fri"; "Mon-Wed-Fri" is a list."""
-    first, last = days[:1], days[1:]
-    return (
-        len(last) == 1 and _THROUGH.fullmatch(folded, first[0].end(), last[0].start()) is not None
-    )
+    match days:
+        case [first, last]:
+            return _THROUGH.fullmatch(folded, first.end(), last.start()) is not None
+    return False
 
 
 def masked_at(text: str, start: int, end: int) -> str:

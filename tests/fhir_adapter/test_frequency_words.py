@@ -3,6 +3,7 @@
 import pytest
 
 from fhir_adapter.dose_words import read_dose_words
+from fhir_adapter.frequency_words import masked_at
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_how_often(vocabulary, words, interval):
     "words",
     [
         "Monday through Friday", "Mon-Fri", "Mon to Sat", "1 tablet every morning except Sunday", "5 mg nightly except 7.5 mg on Mon",
-        "1 tablet every night, 2 on Monday", "daily, 5 days a week", "a few times a week", "several times a day", "occasionally",
+        "1 tablet daily/week", "1 tablet every night, 2 on Monday", "daily, 5 days a week", "a few times a week", "several times a day", "occasionally",
         "1 (two) times daily", "0-0-0", "daily or every other day", "3 mg od alternating with 4 mg",
     ],
 )  # fmt: skip
@@ -51,7 +52,7 @@ def test_what_could_mean_two_things_is_neither(vocabulary, words):
 
 @pytest.mark.parametrize(
     "words",
-    ["every 36526 days", "1441 times a day", "0 times a day", "every 0 days", "1 tablet", "with meals"],
+    ["1 tablet with jam", "every 36526 days", "1441 times a day", "0 times a day", "every 0 days", "1 tablet", "with meals"],
 )  # fmt: skip
 def test_what_says_no_frequency_is_unknown(vocabulary, words):
     said = read_dose_words(words, vocabulary)
@@ -94,3 +95,7 @@ def test_how_long(vocabulary, words, days):
 )  # fmt: skip
 def test_a_single_dose(vocabulary, words, single):
     assert read_dose_words(words, vocabulary).single is single
+
+
+def test_what_has_been_read_is_hidden_and_all_else_keeps_its_place():
+    assert masked_at("1 tablet daily at noon", 9, 14) == "1 tablet ##### at noon"
