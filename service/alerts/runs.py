@@ -54,6 +54,14 @@ def end_run(
     database.write(partial(_put, tenant=tenant, run=run, values=values, started=micros(at)))
 
 
+def run_ended(database: Database, tenant: str, run: str) -> bool:
+    """Whether this run was taken in whole before."""
+    table = models.run
+    here = (table.c.tenant == tenant) & (table.c.id == run) & (table.c.state == "done")
+    with database.reading() as connection:
+        return connection.execute(select(table.c.id).where(here)).first() is not None
+
+
 def runs(database: Database, tenant: str, limit: int = 50) -> list[Row[Any]]:
     """Runs of a client, newest first."""
     table = models.run

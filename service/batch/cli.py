@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 WHAT_IF: Final = "what-if"
+_STORED: Final = {  # what the record calls by the name of an event
+    "not-taken": "patients could not be taken in",
+    "opened": "alerts opened",
+    "recurred": "alerts came back",
+    "seen-again": "alerts seen again",
+    "cleared": "alerts closed, since their facts no longer hold",
+}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -216,14 +223,22 @@ def _tell(account: Account, out: Path) -> None:
             err=True,
         )
     if account.stored is not None:
-        told = ", ".join(f"{number} {name}" for name, number in account.stored.items() if number)
-        typer.echo(f"Into the record: {told or 'nothing'}.")
+        typer.echo(f"Into the record: {_told_of_record(account.stored)}.")
     if libraries() == ("none",):
         typer.echo(
             "Lines were parsed one by one: the extra 'batch' searches them faster.", err=True
         )
     if not account.parquet:
         typer.echo("No Parquet table: install the extra 'batch'.", err=True)
+
+
+def _told_of_record(stored: Mapping[str, int]) -> str:
+    happened = {name: number for name, number in stored.items() if number}
+    before = happened.pop("there-before", 0)
+    told = ", ".join(f"{number} {_STORED.get(name, name)}" for name, number in happened.items())
+    if not before:
+        return told or "nothing"
+    return f"{told or 'nothing new'}; {before} patients of this very run were there before"
 
 
 def _tell_changes(before: Path, after: Path, into: Path | None = None) -> None:

@@ -26,7 +26,7 @@ from service.alerts.intake import Intake
 from service.alerts.lines import pack_line
 from service.alerts.past_answers import micros
 from service.alerts.recorder import may_speak
-from service.alerts.runs import begin_run, end_run
+from service.alerts.runs import begin_run, end_run, run_ended
 from service.alerts.values import AuditEntry, Call, Clearing, FailureLine, ReviewLine
 from service.batch.answers import MEASURED
 from service.batch.notes import Note, Watched, notes_in
@@ -110,7 +110,8 @@ class Handover:
     ) -> dict[str, int]:
         """Take every note into the record; what is there already is passed over.
 
-        Returns how many patients were taken in, and what became of alerts.
+        Returns how many patients were taken in, and what became of alerts; of a run that had been taken in whole
+        before, only what is new, and how many were there.
 
         Raises:
             Interrupted: the store does not answer.
@@ -131,22 +132,24 @@ class Handover:
         notes: Sequence[Path],
         clearing: Clearing,
     ) -> dict[str, int]:
+        before = self._outcome_of(run) if run_ended(self._database, self._tenant, run) else {}
         begin_run(
             self._database, tenant=self._tenant, run=run, source=_source(told), digest=run,
             knowledge=" ".join(f"{name}={mark}" for name, mark in told["knowledge"].items()), at=as_of,
         )  # fmt: skip
         self._database.write(partial(archive, rulebook=self._rulebook, now=self._clock()))
-        counts = {"patients": 0, "not-taken": 0}
+        not_taken = 0
         waiting = _all(notes)
         while group := list(islice(waiting, _AT_ONCE)):
             lines = [self._line(note, run, as_of, clearing) for note in group]
-            counts["not-taken"] += self._take(lines)
-            counts["patients"] += len(lines)
-        counts |= self._alerts_of(run)
+            not_taken += self._take(lines)
+        whole = self._outcome_of(run)
+        counts = {name: number - before.get(name, 0) for name, number in whole.items()}
+        counts |= {"not-taken": not_taken, "there-before": before.get("patients", 0)}
         self._database.write(partial(self._finish, run=run, counts=counts, at=as_of))
         end_run(
             self._database, tenant=self._tenant, run=run, state="done",
-            counts={**told["patients"], **{name: n for name, n in counts.items() if name != "patients"}},
+            counts={**told["patients"], "not-taken": not_taken, **{name: n for name, n in whole.items() if name != "patients"}},
             at=self._clock(),
         )  # fmt: skip
         return counts
@@ -224,21 +227,30 @@ class Handover:
         )  # fmt: skip
         audit.append(connection, self._keyring, entry)
 
-    def _alerts_of(self, run: str) -> dict[str, int]:
-        """What happened to alerts by this run, by the name of the event."""
-        event, evaluation = models.event, models.evaluation
-        query = (
+    def _outcome_of(self, run: str) -> dict[str, int]:
+        """How many patients are in the record by this run, and what happened to alerts, by the name of the event."""
+        event, evaluation, seen = models.event, models.evaluation, models.occurrence
+        of_run = (evaluation.c.tenant == self._tenant) & (evaluation.c.run == run)
+        happened = (
             select(event.c.action, func.count())
             .join(
                 evaluation,
                 (evaluation.c.tenant == event.c.tenant) & (evaluation.c.id == event.c.evaluation),
             )
-            .where(evaluation.c.tenant == self._tenant, evaluation.c.run == run)
+            .where(of_run)
             .group_by(event.c.action)
             .order_by(event.c.action)
         )
+        alerts = select(func.count(seen.c.alert.distinct())).where(
+            seen.c.tenant == self._tenant, seen.c.origin == f"run/{run}"
+        )
         with self._database.reading() as connection:
-            return {str(action): int(number) for action, number in connection.execute(query)}
+            told = {
+                "patients": connection.scalar(select(func.count()).where(of_run)) or 0,
+                **{str(action): int(number) for action, number in connection.execute(happened)},
+            }
+            begun = told.get("opened", 0) + told.get("recurred", 0)
+            return told | {"seen-again": (connection.scalar(alerts) or 0) - begun}
 
     def _with_alerts(self) -> Iterator[str]:
         patient, alert = models.patient, models.alert

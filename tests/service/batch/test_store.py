@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -157,6 +158,26 @@ def test_the_same_run_again_changes_nothing(site):
     assert (site.alerts(), len(site.rows(models.evaluation)), len(site.rows(models.event))) == before  # fmt: skip
     site.review([on_warfarin()], NIGHTS[1])
     assert site.alerts()[0].seen_count == 2
+
+
+def told_of_record(done):
+    """What the command says it did to the record."""
+    return re.search(r"Into the record: (.*)\.", done.output)[1]
+
+
+def test_a_run_says_what_it_opened_saw_again_and_closed_and_not_what_was_done_before(site):
+    first = site.review([on_warfarin()], NIGHTS[0])
+    assert len(site.rows(models.alert)) == 1
+    assert told_of_record(first) == "1 patients, 1 alerts opened"
+    same = site.review([on_warfarin()], NIGHTS[0])
+    assert told_of_record(same) == "nothing new; 1 patients of this very run were there before"
+    audited = site.rows(models.audit, models.audit.c.action == "run")
+    assert ["opened=1" in one.after.split(",") for one in audited] == [True, False]
+    later = site.review([on_warfarin()], NIGHTS[1])
+    assert told_of_record(later) == "1 patients, 1 alerts seen again"
+    without = [one for one in on_warfarin() if one.get("id") != "ada-s1"]
+    last = site.review([without], NIGHTS[2])
+    assert told_of_record(last) == ("1 patients, 1 alerts closed, since their facts no longer hold")
 
 
 def test_a_run_clears_what_no_longer_holds_only_if_everything_was_read(site):
