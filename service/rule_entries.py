@@ -122,7 +122,8 @@ class Catalogue:
             takes_precedence_over=self._precedes(name),
             suggestions=tuple(self._suggestions(card)),
             override_reasons=tuple(
-                self._book.override_reasons[code].display for code in card.override_reasons
+                f"{self._book.override_reasons[code].display} (`{code}`)"
+                for code in card.override_reasons
             ),
             spoken=_spoken(card),
             not_implemented=card.not_implemented,

@@ -22,6 +22,13 @@ def run(*words):
     return CliRunner().invoke(app, ["rules", *words])
 
 
+def test_the_codes_of_reasons_to_decline_are_shown_for_whoever_maps_them():
+    shown = run("show", "vka-mk7-new").output
+    codes = BOOK.cards["vka-mk7-new"].override_reasons
+    assert codes
+    assert [code for code in codes if f"(`{code}`)" not in shown] == []
+
+
 @pytest.mark.parametrize("name", CATALOGUE.names())
 def test_every_rule_is_told_in_full(name):
     entry = CATALOGUE.entry(name)

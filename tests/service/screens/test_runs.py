@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import re
 import time
 import zlib
 from collections import Counter
@@ -41,6 +42,15 @@ def lines(*people):
     return b"".join(json.dumps(one).encode() + b"\n" for who in people for one in who)
 
 
+def background(name):
+    """Somebody of whom there is a creatinine alone, which no rule takes up by itself."""
+    return [
+        {"resourceType": "Patient", "id": name, "gender": "female", "birthDate": "1985-01-01"},
+        {"resourceType": "Observation", "id": f"{name}-o", "status": "final", "subject": {"reference": f"Patient/{name}"}, "effectiveDateTime": "2026-11-20",
+         "code": {"coding": [{"system": "http://loinc.org", "code": "2160-0"}]}, "valueQuantity": {"value": 1.0, "unit": "mg/dL"}},
+    ]  # fmt: skip
+
+
 def send(site, body, name="export.ndjson", **fields):
     fields = {"form_token": site.form_token(), "as_of": "2026-11-22T12:00", **fields}
     return site.client.post(
@@ -66,6 +76,22 @@ def settled(site, job, seconds=90):
 def id_of(answer):
     assert answer.status_code == 303, answer.text
     return answer.headers["location"].rpartition("/")[2]
+
+
+def test_the_page_of_a_run_says_how_many_were_not_looked_at_one_by_one_and_why(site):
+    site.now = NOON
+    job = id_of(send(site, lines(background("d"), background("e"), person("a"))))
+    assert settled(site, job).state == "done"
+    page = site.get(f"/batch/{job}").text
+    told = " ".join(
+        re.search(r'<p class="quiet" id="untriggered">(.*?)</p>', page, re.DOTALL)[1].split()
+    )
+    assert told.startswith(
+        "Of 2 patients with nothing to say, 2 have only background results on file"
+    )
+    none = id_of(send(site, lines(person("a"))))
+    assert settled(site, none).state == "done"
+    assert 'id="untriggered"' not in site.get(f"/batch/{none}").text
 
 
 def test_runs_wait_run_end_and_are_compared(site):
