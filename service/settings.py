@@ -134,7 +134,8 @@ class Settings(BaseSettings):
     )
     runs_dir: Path = Field(
         default=Path("dekacard-runs"),
-        description="Folder for batch runs that are started on the dashboard, with what was uploaded.",
+        description="Folder for batch runs that are started on the dashboard; what is uploaded is written there alone, so it "
+        "needs twice the room of the largest upload.",
     )
     runs_root: Path | None = Field(
         default=None,

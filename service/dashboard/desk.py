@@ -23,9 +23,12 @@ from service.alerts.access import RIGHTS
 from service.alerts.values import AuditEntry
 from service.dashboard.shield import armour, refuse_foreign_form, refuse_other_origins
 from service.dashboard.templating import render
+from service.dashboard.upload_form import read_upload
 from service.identity import SignedIn, session_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.datastructures import UploadFile
     from starlette.requests import Request
 
@@ -38,7 +41,6 @@ Need = Literal["anyone", "signed-in"]
 _FOR_ALL: Final = frozenset({"anyone", "signed-in"})
 _HOMES: Final = ("/work", "/audit", "/accounts")
 _MOST_FIELDS: Final = 400
-_MOST_FIELDS_WITH_FILE: Final = 20
 _LARGEST_FORM: Final = 256 * 1024
 _SAID: Final = {
     401: "Please sign in again; nothing was changed.",
@@ -192,7 +194,7 @@ class Desk:
         if admitted.status_code != 204:  # noqa: PLR2004 - HTTP: what the line above says to whoever may
             is_known = admitted.status_code == 403  # noqa: PLR2004 - HTTP: signed in, but not allowed
             raise NotTrusted("a file from nobody", status=403 if is_known else 401)
-        form, file = await _form_with_file(request, largest)
+        form, file = await _form_with_file(request, largest, self.parts.settings.runs_dir)
         return msgspec.structs.replace(visit, form=form, file=file)
 
     def _serve(
@@ -246,7 +248,7 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 async def _form_with_file(
-    request: Request, largest: int
+    request: Request, largest: int, runs: Path
 ) -> tuple[dict[str, str], UploadFile | None]:
     """The fields of a form and its file named ``file``, which is closed after the answer."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -255,7 +257,7 @@ async def _form_with_file(
     length = request.headers.get("content-length", "")
     if not length.isdigit() or int(length) > largest + _LARGEST_FORM:
         raise RequestError("The file is too large.", status=413, code="too-long")
-    form = await request.form(max_fields=_MOST_FIELDS_WITH_FILE, max_files=1)
+    form = await read_upload(request, runs)
     file = form.get("file")
     fields = {name: value for name, value in form.items() if isinstance(value, str)}
     return fields, None if isinstance(file, str) else file

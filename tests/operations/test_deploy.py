@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import kubernetes_validate
 import pytest
@@ -176,6 +176,54 @@ def test_every_setting_named_anywhere_exists(deploy):
         if file.is_file():
             named = set(re.findall(r"DEKACARD_[A-Z_]+", file.read_text()))
             assert named - known - {"DEKACARD_NAME"} == set(), file
+
+
+class TestRoomForUploads:
+    """What is uploaded is written below DEKACARD_RUNS_DIR alone: that lies on what outlives a restart, and is large enough."""
+
+    @pytest.fixture
+    def runs(self, deploy):
+        (place,) = re.findall(r"DEKACARD_RUNS_DIR=(\S+)", (deploy / "Dockerfile").read_text())
+        return PurePosixPath(place)
+
+    @staticmethod
+    def holder(runs, mounts):
+        """The mount that a path lies on."""
+        return max((PurePosixPath(one) for one in mounts if runs.is_relative_to(one)), default=None)
+
+    def test_the_image_keeps_them_on_its_volume(self, deploy, runs):
+        (volumes,) = re.findall(r"VOLUME (\[.*\])", (deploy / "Dockerfile").read_text())
+        assert self.holder(runs, json.loads(volumes))
+
+    def test_compose_keeps_them_on_a_named_volume(self, deploy, runs):
+        whole = yaml.safe_load((deploy / "compose" / "compose.yaml").read_text())
+        service = whole["services"]["service"]
+        mounts = {
+            inside: name
+            for name, _, inside in (
+                one.removesuffix(":ro").partition(":") for one in service["volumes"]
+            )
+        }
+        memory = {one.partition(":")[0]: "" for one in service["tmpfs"]}
+        assert (mounts | memory)[str(self.holder(runs, mounts | memory))] in whole["volumes"]
+
+    def test_kubernetes_keeps_them_on_a_claim_with_room_for_them(self, deploy, runs):
+        objects = yaml.safe_load_all((deploy / "kubernetes" / "service.yaml").read_text())
+        (spec,) = (one["spec"] for one in objects if one["kind"] == "StatefulSet")
+        (pod,) = spec["template"]["spec"]["containers"]
+        mounts = {one["mountPath"]: one["name"] for one in pod["volumeMounts"]}
+        name = mounts[str(self.holder(runs, mounts))]
+        (claim,) = (one for one in spec["volumeClaimTemplates"] if one["metadata"]["name"] == name)
+        room = re.fullmatch(r"(\d+)Gi", claim["spec"]["resources"]["requests"]["storage"])
+        assert int(room[1]) * 1024 >= 4 * Settings().upload_mb
+
+    def test_the_unit_keeps_them_in_its_state(self, deploy):
+        unit = (deploy / "systemd" / "dekacard.service").read_text()
+        (state,) = re.findall(r"^StateDirectory=(\S+)$", unit, re.MULTILINE)
+        assert f"\nWorkingDirectory=/var/lib/{state}\n" in unit
+        assert not Settings().runs_dir.is_absolute()
+        example = (deploy / "systemd" / "dekacard.env.example").read_text()
+        assert "DEKACARD_RUNS_DIR" not in example
 
 
 class TestImage:

@@ -6,18 +6,21 @@ import io
 import json
 import os
 import re
+import tempfile
 import time
 import zlib
 from collections import Counter
 from datetime import timedelta
 
 import pytest
+from starlette.formparsers import MultiPartParser
 
 from rules.errors import RequestError
 from service.alerts.batch_jobs import ACTIVE, JobOptions, ask_for, job_of, jobs, move
 from service.dashboard.runs_intake import InputRefused, allowed_path, keep_upload
 from service.dashboard.runs_queue import RunQueue, this_machine
 from service.dashboard.runs_report import differences, progress_of, rejects_of, urgencies_of
+from service.dashboard.upload_form import INCOMING
 from tests.service.alerts.stories import NOON
 from tests.service.dashboard.conftest import OURS, T
 
@@ -76,6 +79,16 @@ def settled(site, job, seconds=90):
 def id_of(answer):
     assert answer.status_code == 303, answer.text
     return answer.headers["location"].rpartition("/")[2]
+
+
+def test_an_upload_waits_in_the_folder_of_the_runs_and_never_in_the_systems_own(site, monkeypatch):
+    """/tmp is small memory where the shipped files deploy us; here there is none at all."""
+    monkeypatch.setattr(tempfile, "tempdir", str(site.folder / "no-such-folder"))
+    site.now = NOON
+    monkeypatch.setattr(MultiPartParser, "spool_max_size", 1000)  # more than this leaves memory
+    job = id_of(send(site, lines(person("a"), person("b"))))
+    assert settled(site, job).state == "done"
+    assert list((site.folder / "runs" / INCOMING).iterdir()) == []
 
 
 def test_the_page_of_a_run_says_how_many_were_not_looked_at_one_by_one_and_why(site):
