@@ -218,6 +218,46 @@ def test_the_shortest_way_to_a_finding_that_is_needed_comes_first():
     assert run_by(plan, made, patient()) == (["d", "a", "b"], {"r"})
 
 
+def test_several_rules_may_ask_different_things_of_the_patient():
+    grown = (c.p << fact("patient") & (m.age_years >= 18), c.x << finding("a"))
+    old = (c.p << fact("patient") & (m.age_years >= 65), c.x << finding("b"))
+    plan = plan_of(AB, r=grown, s=old)
+    made = {"a": {"a": {}}, "b": {"b": {}}}
+    assert [run_by(plan, made, patient(age))[1] for age in (17, 40, 70)] == [
+        set(),
+        {"r"},
+        {"r", "s"},
+    ]
+
+
+def test_findings_of_one_name_keep_the_order_of_those_that_give_them():
+    """Whoever asks for one finding of a derivation gets the others too, so all that give those are run in turn."""
+    shared = [derivation_of("first", "s"), derivation_of("second", "s", "t")]
+    plan = plan_of(shared, r=(c.x << finding("t"),))
+    assert run_by(plan, {"second": {"t": {}}}, patient()) == (["first", "second"], {"r"})
+
+
+def test_what_is_remembered_is_bounded(monkeypatch):
+    monkeypatch.setattr("rules.plan._MOST_REMEMBERED", 4)
+    foods = [f"food-{number}" for number in range(9)]
+    eaten = [derivation_of(one, one, needs=(f"food:{one}",)) for one in foods]
+    plan = plan_of(eaten, **{one.replace("-", "_"): (c.x << finding(one),) for one in foods})
+    for one in foods * 2:
+        held = patient(diets=(Diet(food=one),))
+        assert run_by(plan, {one: {one: {}}}, held) == ([one], {one.replace("-", "_")})
+        assert [made.name for made in plan.giving(frozenset({one}), held)] == [one]
+        assert len(plan._begun) + len(plan._stages) <= 4 + 2
+        assert len(plan._giving) <= 4
+
+
+def test_a_way_that_was_gone_before_is_gone_again_without_working_it_out():
+    plan = plan_of(AB, r=BOTH)
+    first = plan.begin(patient())
+    assert plan.begin(patient()) is first
+    nothing = SimpleNamespace(findings_by_name={})
+    assert plan.proceed(first, nothing) is plan.proceed(first, nothing)
+
+
 def test_every_trigger_is_told_by_its_facts():
     held = FactSet(
         patient=Patient(id="1"),
