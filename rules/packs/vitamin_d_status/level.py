@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MEASURE = "25ohd"
 TOTALS = ("total", "total-legacy")
+_NOTHING = Interval(0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Reading:
     """What one blood draw says about total 25(OH)D; ``problem`` when it says nothing."""
 
     labs: tuple[LabResult, ...]
-    interval: Interval
+    interval: Interval = _NOTHING
     assumed_total: bool = False
     problem: str = ""
 
@@ -197,7 +198,6 @@ def _same_draw(one: LabResult, other: LabResult) -> bool:
 
 
 def _read_draw(e: Evidence, draw: list[LabResult]) -> Reading | None:
-    nothing = Interval(0.0, 0.0)
     for group in TOTALS:
         for lab in draw:
             if lab.group == group and not lab.problem:
@@ -206,13 +206,13 @@ def _read_draw(e: Evidence, draw: list[LabResult]) -> Reading | None:
     d2 = next((lab for lab in draw if lab.group == "d2" and not lab.problem), None)
     broken = next((lab for lab in draw if lab.problem and lab.group != "d2"), None)
     if d3 is None:
-        return Reading((broken,), nothing, problem=broken.problem) if broken else None
+        return Reading((broken,), problem=broken.problem) if broken else None
     if d2 is not None:
         if d2.unit != d3.unit:
-            return Reading((d3, d2), nothing, problem="fractions-in-two-unit-families")
+            return Reading((d3, d2), problem="fractions-in-two-unit-families")
         return Reading((d3, d2), interval_of(d3) + interval_of(d2))
     if _reports_fractions(e, d3) and _takes_d2(e):
-        return Reading((d3,), nothing, problem="d3-fraction-only")
+        return Reading((d3,), problem="d3-fraction-only")
     return Reading((d3,), interval_of(d3), assumed_total=True)
 
 
@@ -220,7 +220,7 @@ def _with_known_unit(e: Evidence, reading: Reading) -> Reading:
     """Cut-offs exist in two unit families; a result in a third one cannot be banded."""
     if reading.problem or reading.lab.unit in e.parameter("vitd.level.adequate").value:
         return reading
-    return Reading(reading.labs, reading.interval, problem="unit-not-understood")
+    return Reading(reading.labs, problem="unit-not-understood")
 
 
 def _reports_fractions(e: Evidence, d3: LabResult) -> bool:

@@ -116,7 +116,7 @@ def retest(e: Evidence) -> Iterator[Finding]:
     if early and latest is not None:
         yield e.finding(
             "too-early-to-retest", because=(latest,), parameters=(soonest,), value=latest.values["value"],
-            comparator=latest.values["comparator"], unit=latest.values["unit"], taken=latest.values["taken"],
+            comparator=latest.values["comparator"], unit=latest.values["unit"], taken=latest.values.get("taken"),
             days=latest.values["days"],
         )  # fmt: skip
     elif e.first("indication-for-25ohd") is not None or not _needs_indication(e):
