@@ -107,7 +107,7 @@ class DoseWords:
         last = rf"(?<![a-z0-9])(?:{alternatives(timing.single_at_end)})\.?$"
         self._single = re.compile(f"{word.format(alternatives(timing.single))}|{last}")
         self._unclear = re.compile(word.format(alternatives(timing.ambiguous)))
-        self._each = re.compile(r"\s?(?:{})\s?".format(alternatives([*timing.each, "x", "*"])))
+        self._each = re.compile(rf"\s?(?:{alternatives(timing.each)}|[x*])\s?")
         self._each_after = re.compile(rf"[\s)]*(?:{alternatives(timing.each)}){END}")
 
     def read(self, words: str) -> WordedDose:

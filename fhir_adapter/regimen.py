@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isclose
 from typing import NamedTuple
 
 from fhir_adapter.dosage import Dose
@@ -153,4 +154,4 @@ def _ratio(stated: float, part: Part) -> float | None:
     """How many pieces make the stated amount, if that is a usual number."""
     if not part.amount or part.per != "piece":
         return None
-    return next((r for r in _RATIOS if abs(stated / part.amount - r) <= _CLOSE * r), None)
+    return next((r for r in _RATIOS if isclose(stated / part.amount, r, rel_tol=_CLOSE)), None)

@@ -1,5 +1,6 @@
 """The arithmetic of doses: from dosage and strength to an amount a day, or the reason why there is none."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from fhir_adapter.dosage import Dose
 from fhir_adapter.product_words import Part
 from fhir_adapter.regimen import Regimen, regimen_of
 from rules.units import DoseUnit
+from rules.vocabulary import Vocabulary
 
 UNITS, UG, MG = DoseUnit("units"), DoseUnit("mass"), DoseUnit("mass", 1000.0)
 K, D, W = Part("vitamin-k2-mk7", 100.0), Part("vitamin-d3", 1000.0), Part("warfarin", 5.0)
@@ -101,6 +103,13 @@ def test_amounts_that_agree_and_amounts_that_do_not(vocabulary, part, dose, othe
         worked_out(vocabulary, part, dose._replace(interval_days=1.0), others=others).daily
         == amount
     )
+
+
+def test_without_a_tolerance_two_figures_of_one_label_must_be_the_same(vocabulary):
+    strict = Vocabulary(msgspec.structs.replace(vocabulary.content, label_tolerance=None))
+    for second, daily in ((0.1, 100.0), (0.1001, None)):
+        dose = Dose(amounts=((100.0, UG), (second, MG)), interval_days=1.0)
+        assert worked_out(strict, K, dose).daily == daily
 
 
 def test_why_an_amount_is_unknown_is_told(vocabulary):
