@@ -132,6 +132,7 @@ def test_a_stamp_that_cannot_be_right_gives_way_to_when_the_feedback_came(
     assert kept.at in [one["at"] for one in told]
 
 
+@pytest.mark.requirement("C61")
 @pytest.mark.parametrize("stamp", ["2026-11-23T12:00:00Z", "2025-10-18T12:00:00Z"])
 def test_a_stamp_that_can_be_right_is_kept(database, recorder, drainer, issue, stamp):
     recorder.feedback(T, "s", [entry(issue(call(1)), stamp=stamp)], NOON)
