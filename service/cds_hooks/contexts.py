@@ -52,7 +52,7 @@ def read_hook_call(body: Any, expected_hook: str | None = None) -> HookCall:
     context = body.get("context")
     if not isinstance(context, dict):
         raise RequestError("The member 'context' is missing or no object.", code="required")
-    patient_id = _text(context, "patientId", within="context.").rpartition("/")[2]
+    patient_id = _bare(_text(context, "patientId", within="context."))
     if not patient_id:
         raise RequestError("The member 'context.patientId' is missing.", code="required")
     drafts = tuple(_drafts(context))
@@ -80,6 +80,11 @@ def _text(owner: Mapping[str, Any], name: str, *, within: str = "") -> str:
     if not isinstance(value, str):
         raise RequestError(f"The member '{within}{name}' is no text.", code="structure")
     return value
+
+
+def _bare(reference: str) -> str:
+    """The id in what should be one; the number of a version behind it would be another patient."""
+    return reference.partition("/_history/")[0].rpartition("/")[2]
 
 
 def _object(owner: Mapping[str, Any], name: str) -> dict[str, Any]:
