@@ -393,7 +393,7 @@ def test_a_store_that_stops_answering_is_told_and_the_run_goes_on_later(site, mo
         raise Unavailable("the store does not answer")
 
     arguments = site.arguments([on_warfarin()], NIGHTS[0])
-    for step in ("_alerts_of", "_with_alerts"):
+    for step in ("_outcome_of", "_with_alerts"):
         with monkeypatch.context() as broken:
             broken.setattr(Handover, step, silent)
             done = CliRunner(env=site.settings).invoke(app, [*arguments, "--resume"])
