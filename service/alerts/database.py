@@ -54,6 +54,9 @@ class Database:
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
+        self._closed = False
+        for engine in (self.readers, self._writers):
+            event.listen(engine, "checkin", self._let_go)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -96,8 +99,14 @@ class Database:
             self._jobs.put(None)
             self._thread.join(timeout=30)
             self._thread = None
+        self._closed = True
         self.readers.dispose()
         self._writers.dispose()
+
+    def _let_go(self, _: Any, record: Any) -> None:
+        """Close a connection that comes back after the end: no pool is there to do it any more."""
+        if self._closed:
+            record.invalidate()
 
     def _write_groups(self) -> None:
         while (first := self._jobs.get()) is not None:

@@ -21,7 +21,7 @@ from service.alerts.keyring import new_keyring
 from service.alerts.record import Record
 from service.alerts.values import RecordOptions
 from tests.service.alerts.patience import wait_until
-from tests.service.alerts.postgres import socket_folder, start
+from tests.service.alerts.postgres import own_server, socket_folder
 from tests.service.alerts.stories import RULES, call, recommendation, reviewed
 
 PATIENTS = 5
@@ -46,8 +46,7 @@ def _alive(pid):
 
 def measure(folder, crashes):
     """What became of the calls around the crashes."""
-    server = start(folder / "data")
-    try:
+    with own_server() as server:
         url = f"postgresql://postgres@/postgres?host={socket_folder(server)}"
         opened, keyring = Database(url), new_keyring()
         schema.upgrade(opened)
@@ -63,8 +62,6 @@ def measure(folder, crashes):
         found = _found(opened, keyring, answered)
         record.close()
         opened.close()
-    finally:
-        server.cleanup()
     return found
 
 

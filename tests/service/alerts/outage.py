@@ -23,7 +23,7 @@ from service.alerts.keyring import new_keyring
 from service.alerts.record import Record
 from service.alerts.values import RecordOptions
 from tests.service.alerts.patience import wait_until
-from tests.service.alerts.postgres import socket_folder, start
+from tests.service.alerts.postgres import own_server, socket_folder
 from tests.service.alerts.stories import NOON, RULES, call, recommendation, reviewed
 
 PATIENTS = 5
@@ -120,14 +120,11 @@ def store_that_goes(folder, database):
         url = f"sqlite:///{folder}/record.db"
         yield url, lambda: _held(url)
         return
-    server = start(folder / "data")
-    try:
+    with own_server() as server:
         yield (
             f"postgresql://postgres@/postgres?host={socket_folder(server)}",
             lambda: _stopped(server),
         )
-    finally:
-        server.cleanup()
 
 
 @contextmanager

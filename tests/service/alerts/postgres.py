@@ -14,18 +14,24 @@ def running_server():
     if named:
         yield Path(named)
         return
+    with own_server() as server:
+        yield socket_folder(server)
+
+
+@contextlib.contextmanager
+def own_server():
+    """A server of our own, which may be stopped and started.
+
+    It runs as a user of its own, who must get to its folder: not below that of pytest, which each pytest that begins
+    shuts against everybody else.
+    """
     with tempfile.TemporaryDirectory(prefix="dekacard-pg-", ignore_cleanup_errors=True) as folder:
-        server = start(Path(folder) / "data")
+        Path(folder).chmod(0o755)
+        server = _wheel().get_server(str(Path(folder) / "data"))
         try:
-            yield socket_folder(server)
+            yield server
         finally:
             server.cleanup()
-
-
-def start(data):
-    """A server on this data folder."""
-    data.parent.chmod(0o755)
-    return _wheel().get_server(str(data))
 
 
 def programs():
