@@ -101,7 +101,17 @@ def test_a_program_tells_what_its_rules_look_at():
     assert program.findings_of(frozenset({"b"})) == {"vka", "said"}
     assert program.findings_of(frozenset({"a", "b"})) == {"k", "vka", "said"}
     assert program.could_fire(0, {"patient", "finding:k"})
+    assert program.could_fire(0, {"finding:k"})
     assert not program.could_fire(0, {"patient", "finding:said"})
+
+
+def test_what_a_program_remembers_is_bounded(monkeypatch):
+    monkeypatch.setattr("rules.program._MOST_REMEMBERED", 2)
+    rules = [made(c.k << finding("k"), name=f"r{number}") for number in range(5)]
+    program = compile_rules(rules, SCHEMA, PARAMETERS)
+    for one in rules * 2:
+        assert program.findings_of(frozenset({one.name})) == {"k"}
+        assert len(program._findings_of) <= 2
 
 
 def test_every_declared_kind_is_known_whether_a_rule_looks_at_it_or_not():

@@ -56,8 +56,8 @@ class Course:
 
 def days_of(finding: Finding) -> int | None:
     """The field ``days`` of a finding, ``None`` when it is unknown."""
-    days = finding.values.get("days")
-    return days if isinstance(days, int) else None
+    days: int | None = finding.values.get("days")  # type: ignore[assignment]
+    return days
 
 
 def is_current(use: MedicationUse, today: date) -> bool:

@@ -90,12 +90,10 @@ def what_may_be_suggested(e: Evidence) -> Iterator[Finding]:
 def _room_for_maintenance(e: Evidence) -> bool:
     """The upper level still holds with the dose added, and calcium supplements or stones do not object."""
     dose = e.parameter("prescribe.d3-low").value
-    intake = e.first("vitamin-d-intake")
-    known = amount(intake, "daily") if intake else 0.0
+    known = amount(e.first("vitamin-d-intake"), "daily")
     if known + dose > e.parameter("vitd.maintenance.ceiling").value:
         return False
-    calcium = e.first("calcium-intake")
-    much = calcium is not None and amount(calcium, "daily") >= e.parameter("calcium.much").value
+    much = amount(e.first("calcium-intake"), "daily") >= e.parameter("calcium.much").value
     return not (
         much and (e.first("stone-disease") or e.first("ckd-from-stage-3"))
     ) and _kidney_watched(e)
@@ -116,8 +114,8 @@ def _weekly_is_fit(e: Evidence, years: float) -> bool:
     daily_only = e.context.profile in e.parameter("vitd.weekly.no-bolus-profiles").value
     if daily_only and years >= e.parameter("vitd.weekly.no-bolus-age").value:
         return False
-    intake = e.first("vitamin-d-intake")
-    if intake is not None and amount(intake, "daily") >= e.parameter("vitd.intake.adequate").value:
+    daily = amount(e.first("vitamin-d-intake"), "daily")
+    if daily >= e.parameter("vitd.intake.adequate").value:
         return False
     return _calcium_within(e, e.parameter("vitd.weekly.calcium-within").value) and _kidney_watched(
         e
