@@ -91,6 +91,16 @@ def test_an_upload_waits_in_the_folder_of_the_runs_and_never_in_the_systems_own(
     assert list((site.folder / "runs" / INCOMING).iterdir()) == []
 
 
+def test_an_upload_for_which_there_is_no_room_is_refused_in_words(site):
+    (site.folder / "runs").mkdir(exist_ok=True)
+    (site.folder / "runs" / INCOMING).write_text("no folder can be made here")
+    site.now = NOON
+    answer = send(site, lines(person("a")))
+    assert answer.status_code == 507
+    assert "The server has no room for this file." in answer.text
+    assert jobs(site.record.database, T) == []
+
+
 def test_the_page_of_a_run_says_how_many_were_not_looked_at_one_by_one_and_why(site):
     site.now = NOON
     job = id_of(send(site, lines(background("d"), background("e"), person("a"))))
