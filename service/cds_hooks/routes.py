@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 JSON: Final = "application/json"
 # Seconds of the deadline in which nothing is fetched any more: an answer that is late is no answer.
 KEPT_FOR_REVIEW: Final = 0.03
+MOST_ANSWERS: Final = (
+    1_000  # of feedback in one call: they are kept together, and nothing else meanwhile
+)
 _MEDICATIONS: Final = STATEMENTS | REQUESTS
 
 
@@ -78,6 +81,12 @@ def add_hooks(app: FastAPI, parts: Parts, *, prefix: str = "") -> AnswerCall:
         entries = body.get("feedback") if isinstance(body, dict) else None
         if not isinstance(entries, list):
             raise RequestError("The member 'feedback' is missing or no array.", code="required")
+        if len(entries) > MOST_ANSWERS:
+            raise RequestError(
+                f"At most {MOST_ANSWERS} entries in one call; send the others in further ones.",
+                status=413,
+                code="too-long",
+            )
         parts.take_feedback(client, service_id, entries)
         return Response(status_code=200)
 

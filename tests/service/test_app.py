@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.cds_hooks.discovery import SERVICES
+from service.cds_hooks.published import schemas
 from service.settings import Settings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -276,6 +277,14 @@ class TestFeedback:
 
     def test_without_entries_is_400(self, client):
         assert_outcome(client.post(f"{VIEW}/feedback", json={"feedback": {}}), 400)
+
+    def test_feedback_without_end_is_refused_since_it_is_kept_in_one_piece(self, client):
+        """A body of the allowed size holds 200,000 of these, and would keep the record busy for minutes."""
+        most = schemas()["feedback"]["properties"]["feedback"]["maxItems"]
+        answer = client.post(f"{VIEW}/feedback", json={"feedback": [{}] * most})
+        assert answer.status_code == 200
+        answer = client.post(f"{VIEW}/feedback", json={"feedback": [{}] * (most + 1)})
+        assert_outcome(answer, 413, "too-long")
 
 
 class TestOperations:
