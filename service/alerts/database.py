@@ -21,6 +21,8 @@ Result = TypeVar("Result")
 _GROUP_SECONDS = 0.02
 _GROUP_SIZE = 50
 _BUSY_MS = 5000
+# PostgreSQL: a value is too long for an index. It will be so the next time, and whoever waits for it waits for ever.
+_TOO_LARGE = frozenset({"54000"})
 _DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
 _WRITER_LOCK = (
     4_705_121_922  # one number for all: only one process at a time writes to a PostgreSQL store
@@ -185,8 +187,9 @@ class _Job(Generic[Result]):
             self.outcome.set_result(cast("Result", self._result))
 
     def fail(self, error: Exception) -> None:
-        if isinstance(
-            error, (OperationalError, InterfaceError)
+        if (
+            isinstance(error, (OperationalError, InterfaceError))
+            and getattr(error.orig, "sqlstate", None) not in _TOO_LARGE
         ):  # not the data's fault: try again later
             told: Exception = Unavailable(
                 f"the store refused a write ({type(error.orig).__name__})"

@@ -11,6 +11,9 @@ from fhir_adapter.bundles import resources_in
 from rules.errors import RequestError
 
 ORDER_MEMBERS: Final = ("draftOrders", "medications", "orders", "medication", "order")
+_LONGEST: Final = (
+    1_000  # characters of an id, a reference or an address; databases index no text of any length
+)
 # CDS Hooks library: these hooks are about orders, so a call without any is incomplete.
 HOOKS_WITH_ORDERS: Final = frozenset({"order-select", "order-sign", "medication-refill"})
 
@@ -79,6 +82,10 @@ def _text(owner: Mapping[str, Any], name: str, *, within: str = "") -> str:
         return ""
     if not isinstance(value, str):
         raise RequestError(f"The member '{within}{name}' is no text.", code="structure")
+    if len(value) > _LONGEST:
+        raise RequestError(
+            f"The member '{within}{name}' is longer than {_LONGEST} characters.", code="too-long"
+        )
     return value
 
 

@@ -189,6 +189,14 @@ class TestRefusals:
         answer = client.post(VIEW, content=json.dumps(request_body), headers={"content-type": kind})
         assert answer.status_code == 200
 
+    @pytest.mark.parametrize(
+        "name", ["userId", "patientId", "encounterId", "hookInstance", "fhirServer"]
+    )
+    def test_ids_longer_than_any_index_holds_are_400(self, client, request_body, name):
+        owner = request_body["context"] if name.endswith("Id") else request_body
+        owner[name] = "x" * 1_001
+        assert_outcome(client.post(VIEW, json=request_body), 400, "too-long")
+
     def test_no_medication_source_at_all_is_412(self, client, request_body):
         del request_body["prefetch"]
         assert_outcome(client.post(VIEW, json=request_body, headers=BROWSER), 412, "processing")

@@ -1,5 +1,8 @@
 """From calls to alerts: one item for one problem, counted right, cleared only on full sight."""
 
+import random
+import string
+
 import msgspec
 from sqlalchemy import func, select
 
@@ -334,6 +337,20 @@ def test_a_line_that_makes_no_sense_is_kept_aside_and_stops_nothing(database, re
     assert kept.body == b'{"type":"nonsense"}'
     assert rows(database, models.alert)[0].seen_count == 2
     assert NOON
+
+
+def test_a_text_too_long_for_an_index_does_not_stop_what_comes_after_it(
+    database, recorder, drainer, keyring
+):
+    """PostgreSQL calls it an operational error, as it calls an outage: waiting for its end, nobody's alerts came."""
+    noise = "".join(random.Random(1).choices(string.ascii_letters, k=9_000))
+    found = reviewed(recommendation())
+    for made in (call(1, user=f"Practitioner/{noise}"), call(2, patient="p2")):
+        recorder.record(made, found, cards=cards_for(keyring, made, found))
+    drainer.drain()
+    aside = rows(database, models.spool_reject)
+    assert len(rows(database, models.alert)) + len(aside) == 2
+    assert len(aside) == (not database.is_sqlite)
 
 
 def test_an_unread_source_keeps_what_an_earlier_version_could_not_evaluate(
