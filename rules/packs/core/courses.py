@@ -81,7 +81,7 @@ def is_planned(use: MedicationUse, today: date) -> bool:
 
 def was_taken(use: MedicationUse, today: date) -> bool:
     """Whether a record was taken once and is not in use any more."""
-    if use.systemic is False or use.status == "not-taken":
+    if use.systemic is False:
         return False
     ended = use.end is not None and use.end < today
     return use.status in ENDED or (ended and use.taking in {"yes", "uncertain"})
