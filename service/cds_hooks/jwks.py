@@ -229,9 +229,8 @@ def _import_key(entry: object) -> Key | None:
         value = JWKRegistry.import_key(entry)
     except (JoseError, ValueError, TypeError, KeyError):
         return None
-    if not isinstance(value, PublicKey):
-        return None
-    if isinstance(value, RSAKey) and value.public_key.key_size < SMALLEST_RSA:
+    is_weak = isinstance(value, RSAKey) and value.public_key.key_size < SMALLEST_RSA
+    if is_weak or not isinstance(value, PublicKey):
         return None
     return Key(kid=kid, kty=value.key_type, crv=entry.get("crv"), alg=entry.get("alg"), value=value)
 

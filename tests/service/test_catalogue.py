@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -15,6 +17,7 @@ from service.rules_page import claims_page, entry_lines, rules_page
 
 BOOK = load_rulebook()
 CATALOGUE = Catalogue(BOOK)
+ELSEWHERE = Path(__file__).parents[2] / "examples" / "st_elsewhere" / "st_elsewhere_pack"
 DANGEROUS = re.compile(r"(?<![\w\[])(IU|U|µg|μg|ug)(?![\w\]])")
 
 
@@ -116,3 +119,58 @@ def test_a_rule_that_is_not_there_is_refused_with_its_neighbours():
     shown = run("show", "vka-nato")
     assert shown.exit_code == Exit.KNOWLEDGE_REFUSED
     assert "vka-natto" in shown.output
+
+
+def test_the_list_for_people_names_every_rule_with_what_speaks_for_it():
+    listed = run("list")
+    assert listed.exit_code == Exit.DONE
+    assert listed.output.split("\n", 1)[0].strip() == f"{len(CATALOGUE.names())} rules"
+    assert [name for name in CATALOGUE.names() if name not in listed.output] == []
+
+
+@pytest.fixture
+def hospital(monkeypatch, tmp_path):
+    """A site that runs ours together with a pack of its own, which a test may edit first."""
+    pack = tmp_path / "st_elsewhere_pack"
+    shutil.copytree(ELSEWHERE, pack, ignore=shutil.ignore_patterns("__pycache__"))
+    names = [*(one.head.id for one in BOOK.packs), "st-elsewhere"]
+    monkeypatch.setenv("DEKACARD_PACKS", ",".join(names))
+    monkeypatch.setenv("DEKACARD_PACK_DIRS", str(pack))
+    return pack
+
+
+def test_a_rule_that_the_site_retired_is_refused_with_its_reason(hospital):
+    shown = run("show", "dk-k2-form")
+    assert shown.exit_code == Exit.KNOWLEDGE_REFUSED
+    assert "is retired: The nutrition team explains the forms" in shown.output
+    assert "dk-k2-form" not in json.dumps(json.loads(run("list", "--json").stdout))
+
+
+def test_stories_that_end_otherwise_as_declared_are_listed_and_are_no_failure():
+    checked = run("check", str(ELSEWHERE), "--engine", "compiled")
+    assert checked.exit_code == Exit.DONE, checked.output
+    assert (
+        "Stories of ours that end otherwise, each for a reason the pack declares:" in checked.output
+    )
+    assert "Changed, because" in checked.output
+    assert "end otherwise as declared." in checked.output
+
+
+def test_a_story_that_ends_otherwise_undeclared_is_named_and_the_check_fails(hospital):
+    numbers = hospital / "parameters.yaml"
+    text = numbers.read_text(encoding="utf-8")
+    changed = re.sub(r"(ste\.warfarin\.loading-from:.*?value: )\S+", r"\g<1>999999", text, flags=re.DOTALL)  # fmt: skip
+    assert changed != text
+    numbers.write_text(changed, encoding="utf-8")
+    checked = run("check", "--engine", "compiled")
+    assert checked.exit_code == Exit.FINDINGS_OPEN
+    assert "ste-warfarin-strong-vitamin-d" in checked.output
+
+
+def test_claims_are_told_and_their_absence_too(hospital, monkeypatch):
+    (hospital / "claims.yaml").write_text("S99: said in one sentence\n", encoding="utf-8")
+    told = run("claims").output
+    assert re.search(r"^S99 +said in one sentence$", told, re.MULTILINE)
+    assert re.search(r"^S01 +\w+: ", told, re.MULTILINE)
+    monkeypatch.setenv("DEKACARD_PACKS", "core")
+    assert run("claims").output.strip() == "No pack in force states claims."

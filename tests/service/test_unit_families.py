@@ -92,3 +92,14 @@ def test_a_profile_says_which_family(parts):
     rules = {"mode": "live", "accept_draft": True}
     assert ClientProfile(id="a", title="a", rules=rules).units == "as-reported"
     assert ClientProfile(id="a", title="a", rules=rules, units="molar").units == "molar"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"furlong": 5, "fathom": 2}, {"ng/mL": "any", "nmol/L": "any"}],
+    ids=["no unit of a family", "no numbers"],
+)
+def test_a_threshold_that_is_no_pair_of_families_is_said_as_it_stands(parts, value):
+    families = UnitFamilies(parts.engine.rulebook, parts.cards._details._words)
+    plain = families.threshold(value, "", "as-reported")
+    assert families.threshold(value, "", "molar") == plain

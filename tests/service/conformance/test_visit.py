@@ -309,3 +309,53 @@ def test_silence_at_the_other_end_has_a_number_of_its_own():
 def test_a_key_without_an_issuer_is_wrong_usage(command):
     assert command(GoodService(), "--key", "x.json").exit_code == 2
     assert command(GoodService(), "--key", "missing.json", "--issuer", ORIGIN).exit_code == 2
+
+
+def test_a_service_that_lets_only_its_discovery_be_read_is_not_called_further():
+    asked = []
+
+    def change(request, usual):
+        if request.method == "POST" and request.url.path.endswith("-sign"):
+            asked.append(request.content)
+            return outcome(401)
+        return usual
+
+    report = visit(BASE, transport=Wrapped(change))
+    assert report.services["good-order-sign"].startswith("401: wants a token")
+    assert len(asked) == 1
+    assert report.findings == ()
+
+
+def test_a_service_that_wants_more_data_is_told_so_and_not_blamed_for_it():
+    report = visit(BASE, transport=Wrapped(on_call(lambda b: "hook" in b, lambda _: outcome(412))))
+    assert report.services["good-order-sign"] == "412: wants more data"
+    assert {"call-answers", "prefetch-outcome", "prefetch-absent"}.isdisjoint(
+        one.check for one in report.findings
+    )
+
+
+def test_a_service_without_prefetch_is_not_asked_about_it():
+    bare = changed(DISCOVERY, "services", 0, "prefetch", drop=True)
+    report = visit(BASE, transport=Wrapped(on("GET", "/cds-services", value(bare))))
+    assert report.services["good-order-sign"] == "412: wants more data"
+    assert not [one for one in report.findings if one.check.startswith("prefetch")]
+
+
+def test_a_failure_instead_of_an_answer_without_prefetch_is_found():
+    assert "prefetch-absent" in checks_of(
+        Wrapped(on_call(prefetched("absent"), lambda _: outcome(422)))
+    )
+
+
+def test_a_browser_that_may_not_send_the_token_is_found():
+    headers = {
+        "access-control-allow-origin": ORIGIN,
+        "access-control-allow-headers": "content-type",
+    }
+    found = visit(
+        BASE,
+        transport=Wrapped(on("OPTIONS", "-sign", lambda _: httpx2.Response(204, headers=headers))),
+    ).findings
+    assert [(one.check, one.says) for one in found] == [
+        ("cors-preflight", "authorization and content-type are not allowed")
+    ]  # fmt: skip

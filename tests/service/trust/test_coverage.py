@@ -1,13 +1,16 @@
 """For each client it is known which rules can never speak, and which prefetch key would let them."""
 
+from datetime import date
+
 import pytest
 from typer.testing import CliRunner
 
 from rules.rulebook import load_rulebook
 from service.cds_hooks.client_profile import ClientProfile
-from service.cds_hooks.coverage import silent_rules, unsent_sources
+from service.cds_hooks.coverage import Silent, silent_rules, unsent_sources
 from service.cds_hooks.discovery import SOURCES
 from service.clients_cli import EXIT_REFUSED, app
+from service.new_pack import write_pack
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +76,24 @@ def test_the_command_tells_it(root):
         app, ["reach", "nobody", "--folder", str(root / "examples" / "clients")]
     )
     assert unknown.exit_code == EXIT_REFUSED
+
+
+@pytest.mark.parametrize(
+    ("silence", "told"),
+    [
+        (Silent(rule="r", untold=True), "r: no story tells when it speaks"),
+        (Silent(rule="r", hooks=("order-sign", "order-select")), "r: speaks at order-sign, order-select only"),
+        (Silent(rule="r", missing=("inr",)), "r: needs inr, which this client does not send"),
+    ],
+)  # fmt: skip
+def test_each_reason_of_silence_has_its_own_sentence(silence, told):
+    assert str(silence).startswith(told)
+
+
+def test_nothing_is_claimed_of_a_rule_without_stories(tmp_path):
+    pack = write_pack("west", tmp_path, today=date(2028, 1, 1))
+    for story in (pack / "vignettes").iterdir():
+        story.unlink()
+    ours = [one.head.id for one in load_rulebook().packs]
+    found = silent(load_rulebook([*ours, "west"], [pack]), *SOURCES)
+    assert {name: one.untold for name, one in found.items()} == {"west-example": True}

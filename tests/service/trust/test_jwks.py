@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 
 from rules.errors import NotTrusted
 from service.cds_hooks import jwks
+from service.cds_hooks.client_profile import ClientProfile, ProfileRefused
 from service.cds_hooks.jwks import KeyCache, KeysRefused, import_keys, read_keys
-from service.cds_hooks.minting import make_key
+from service.cds_hooks.minting import make_key, read_key
 from service.telemetry_log import allow_listed
 from tests.fhir_server.server import Answers, FhirServer, redirecting
 from tests.service.trust.conftest import claims, sign
@@ -226,3 +227,62 @@ def test_keys_may_come_from_a_file_or_the_environment(build, es_key, tmp_path, m
     monkeypatch.setenv("EHR_KEYS", "no keys")
     house.keys._static.clear()
     assert knock(house, es_key, "3") == "keys-unusable"
+
+
+def test_a_client_without_trust_has_no_keys_and_nothing_to_fetch(source):
+    """A profile of development has no ``trust``: nobody may knock with a token in its name."""
+    profile = ClientProfile.model_validate(
+        {"id": "open", "title": "Open", "rules": {"mode": "shadow", "accept_draft": False}}
+    )
+    cache = KeyCache(read_secret=lambda *_: b"")
+    assert cache.keys(profile) == ()
+    assert not cache.may_renew(profile)
+    asyncio.run(cache.renew(profile))
+    assert source.seen == []
+    assert profile.audiences(["/cds-services/x"]) == frozenset()
+
+
+def test_a_renewal_under_way_is_given_up_when_the_service_ends(fetched, clock):
+    async def run():
+        keys, profile = fetched.keys, fetched.registry.profiles[0]
+        await keys.renew(profile)
+        clock.now += 7_200
+        keys.renew_when_stale(profile)
+        (task,) = keys._renewing
+        await keys.close()
+        await asyncio.wait([task], timeout=20)
+        return task
+
+    assert fetched.loop.run(run()).cancelled()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [(b" " * (jwks.LARGEST_SET + 1), "too large"), (b"[", "no JSON")],
+    ids=["too large", "no JSON"],
+)
+def test_a_document_that_is_no_key_set_is_refused_before_its_keys_are_read(text, told):
+    with pytest.raises(KeysRefused, match=told):
+        read_keys(text)
+
+
+def test_a_key_of_a_kind_that_signs_no_token_of_ours_is_never_chosen(es_key):
+    edwards = {"kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}  # fmt: skip
+    keys = import_keys({"keys": [edwards, *es_key.public_set()["keys"]]})
+    assert [key.kid for key in keys if key.fits("ES384")] == ["es-1"]
+    assert not keys[0].fits("EdDSA")
+
+
+@pytest.mark.parametrize("missing", ["kid", "alg"])
+def test_a_signing_key_names_itself_and_its_algorithm(es_key, missing):
+    stated = {name: one for name, one in es_key.private_json().items() if name != missing}
+    for document in (stated, [stated]):
+        with pytest.raises(ProfileRefused, match="no 'kid' or no 'alg'"):
+            read_key(document)
+
+
+def test_a_public_or_a_shared_key_signs_nothing(es_key):
+    shared = {"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQ", "kid": "s", "alg": "HS256"}
+    for document in (es_key.public_set()["keys"][0], shared):
+        with pytest.raises(ProfileRefused, match="no private EC or RSA key"):
+            read_key(document)

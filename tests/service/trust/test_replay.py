@@ -104,3 +104,23 @@ def test_a_database_that_is_locked_is_not_waited_for_without_end(tmp_path, monke
 def test_other_databases_are_refused():
     with pytest.raises(ValueError, match="sqlite"):
         open_jti_store("mysql://x")
+
+
+def test_whether_a_token_was_used_is_asked_without_using_it(url):
+    store = open_jti_store(url)
+    assert not store.was_used("iss", "once", now=NOW)
+    assert store.first_use("iss", "once", expires=NOW + 10, now=NOW)
+    assert store.was_used("iss", "once", now=NOW)
+    assert not store.was_used(
+        "iss", "once", now=NOW + 11
+    )  # an expired token is refused by its time
+    assert not store.was_used("other", "once", now=NOW)
+    store.close()
+
+
+def test_a_store_that_nobody_asked_is_closed_without_being_opened():
+    nowhere = "postgresql+psycopg://nobody@/none?host=/nonexistent"
+    store = PostgresJtiStore(url=nowhere)
+    store.close()
+    with pytest.raises(Unavailable, match="used tokens"):
+        store.was_used("a", "b", now=NOW)
