@@ -6,7 +6,8 @@
 
 Of ``rules`` 100 %, of ``fhir_adapter`` and ``service`` 95 %, branches and lines each for themselves. A part is measured
 by the tests that are about it: those of the storeys above would hide what its own leave out. What runs in processes of
-its own (workers, commands) is measured there as well, because coverage starts with each of them.
+its own (workers, commands) is measured there as well, because coverage starts with each of them, and writes down what
+it saw also where a process ends at once. What is killed tells nothing.
 """
 
 from __future__ import annotations
@@ -26,18 +27,22 @@ WANTED = {"rules": 100.0, "fhir_adapter": 95.0, "service": 95.0}
 TESTS = {
     "rules": ("tests/rules", "tests/acceptance"),
     "fhir_adapter": ("tests/fhir_adapter", "tests/acceptance"),
-    # Without a browser, Spark and planted faults: they take long and run little that the others do not
+    # Without a browser: that takes long and runs little that the others do not
     "service": (
-        "tests/service", "tests/operations", "tests/security", "tests/faults", "tests/acceptance",
+        "tests/service", "tests/operations", "tests/security", "tests/faults", "tests/acceptance", "tests/spark",
     ),
 }  # fmt: skip
 SETTINGS = """\
 [run]
 branch = true
-source_pkgs = {part}
+source = {source}
 data_file = {data}
 parallel = true
-patch = subprocess
+sigterm = true
+patch =
+    subprocess
+    fork
+    _exit
 """
 
 
@@ -53,7 +58,7 @@ class Share:
 def measure(part: str, data: Path, tests: tuple[str, ...] = ()) -> int:
     """Run the tests of a part with coverage; the exit code of pytest."""
     settings = data.with_name("settings.ini")
-    settings.write_text(SETTINGS.format(part=part, data=data), encoding="utf-8")
+    settings.write_text(SETTINGS.format(source=ROOT / part, data=data), encoding="utf-8")
     run = [sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest", "-q"]
     ended = subprocess.run([*run, *(tests or TESTS[part])], cwd=ROOT, check=False).returncode
     joined = coverage.Coverage(data_file=str(data), config_file=str(settings))
