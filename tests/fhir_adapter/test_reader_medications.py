@@ -364,6 +364,7 @@ def test_a_modifier_makes_a_record_uncertain(reading, statement):
         ("Vitamin D3 1000 IU", _dose(1, timing={"repeat": {"period": 1e-300, "periodUnit": "d"}})),
         ("Vitamin D3 1000 IU", _dose(1, timing={"repeat": {"period": 1e300, "periodUnit": "a"}})),
         ("Vitamin D3 1000 IU", _dose(float("nan"))),
+        ("Vitamin D3 1000 IU", _dose("1e999")),
         ("Vitamin D3 1000 IU", _dose(-1)),
     ],
 )
