@@ -46,7 +46,7 @@ def read_prefetch(value: Any = MISSING) -> Prefetched:
     if isinstance(value, dict) and "resourceType" not in value and "resource" in value:
         value = value["resource"]  # clients from before 1.0 wrap what they read
     if isinstance(value, list):
-        return _of_bundle({"entry": [_as_entry(one) for one in value]})
+        return _of_bundle({"resourceType": "Bundle", "entry": [_as_entry(one) for one in value]})
     if not isinstance(value, dict):
         return Prefetched(PrefetchState.FAILED)
     kind = value.get("resourceType")
