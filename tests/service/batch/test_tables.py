@@ -84,6 +84,11 @@ def test_a_query_that_gives_no_resources_is_refused_with_its_reason(tmp_path, qu
         copy_query(query, None, tmp_path / "copy")
 
 
+def test_the_only_column_of_a_query_may_have_any_name(tmp_path):
+    copy_query("SELECT '{}' AS body", None, tmp_path / "copy")
+    assert (tmp_path / "copy").read_text().strip() == "{}"
+
+
 def test_a_file_that_is_no_parquet_is_told(tmp_path):
     (tmp_path / "x.parquet").write_text("nonsense")
     with pytest.raises(RequestError, match=r"x\.parquet: DuckDB refuses"):
