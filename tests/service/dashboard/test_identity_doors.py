@@ -342,3 +342,13 @@ def test_a_site_sets_how_long_a_session_lasts_and_who_needs_a_second_factor(new_
         assert site.client.get("/account").headers["location"] == "/login"
     finally:
         site.close()
+
+
+def test_whose_account_is_closed_between_password_and_code_stays_out(site, lead):
+    name, app = lead
+    assert sign_in(site, name).headers["location"] == "/login/code"
+    disable_account(site.record.database, site.record.keyring, tenant=CLIENT, name=name, actor="root", now=site.now)  # fmt: skip
+    site.now += timedelta(minutes=1)
+    answer = site.client.post("/login/code", data={"code": app.at(site.now)}, headers=OURS)
+    assert answer.status_code == 404
+    assert site.client.get("/work").headers["location"] == "/login"
