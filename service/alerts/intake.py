@@ -69,7 +69,7 @@ class Intake:
                 self._take_failure(line)
             case FeedbackLine():
                 self._take_feedback(line)
-            case AuditLine():
+            case _:
                 self._take_audit(line)
 
     def close(self) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,18 +34,12 @@ class Difference:
         Raises:
             RequestError: a folder holds no finished run.
         """
-        earlier, later = _patients(self._before), _patients(self._after)
-        one, two = next(earlier, None), next(later, None)
-        while one is not None or two is not None:
-            if one is not None and (two is None or one[0] < two[0]):
-                yield from self._compare(one[0], one[1], {})
-                one = next(earlier, None)
-            elif two is not None and (one is None or two[0] < one[0]):
-                yield from self._compare(two[0], {}, two[1])
-                two = next(later, None)
-            elif one is not None and two is not None:
-                yield from self._compare(one[0], one[1], two[1])
-                one, two = next(earlier, None), next(later, None)
+        earlier = ((patient, "before", said) for patient, said in _patients(self._before))
+        later = ((patient, "after", said) for patient, said in _patients(self._after))
+        whose = itemgetter(0)
+        for patient, both in groupby(merge(earlier, later, key=whose), key=whose):
+            own = {side: said for _, side, said in both}
+            yield from self._compare(patient, own.get("before", {}), own.get("after", {}))
 
     def _compare(
         self,

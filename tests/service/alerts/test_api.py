@@ -130,6 +130,24 @@ def test_every_route_asks_for_its_right_and_every_role_gets_only_its_own(world):
         )
 
 
+def test_a_moment_without_a_time_zone_is_refused_and_changes_nothing(world):
+    alert = only(world)
+    path = f"/api/v1/alerts/{alert['id']}/actions"
+    wish = {"action": "snooze", "version": alert["version"], "until": "2026-11-23T12:00:00"}
+    refused = world.ask("POST", path, json=wish)
+    assert (refused.status_code, refused.json()) == (422, {"error": "'until' needs a time zone."})
+    assert only(world)["version"] == alert["version"]
+    assert world.ask("POST", path, json=wish | {"until": "2026-11-23T12:00:00Z"}).is_success
+
+
+def test_where_packs_cannot_be_exchanged_there_is_no_such_route(world):
+    bare = FastAPI()
+    bare.include_router(api_router(world.record, clock=lambda: world.now, rules=lambda: [RULE]))
+    paths = bare.openapi()["paths"]
+    assert "/api/v1/packs/reload" not in paths
+    assert "/api/v1/alerts" in paths
+
+
 def test_an_alert_is_read_acted_on_and_a_second_edit_shows_the_newer(world):
     alert = only(world)
     path = f"/api/v1/alerts/{alert['id']}/actions"

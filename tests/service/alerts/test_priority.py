@@ -60,6 +60,17 @@ def test_the_newest_inr_counts_by_its_distance_from_the_target(values, goal, say
     assert [part.says for part in found] == ([says] if says else [])
 
 
+def test_the_target_is_the_goal_for_the_inr_that_states_both_ends():
+    told = facts(2.4)
+    told["goals"] = [
+        {"measure": "vitamin-d", "low": 30, "high": 50},
+        {"measure": "inr", "low": 2.5, "high": None},
+        {"measure": "inr", "low": 2.6, "high": 3.5},
+    ]
+    (part,) = (one for one in parts_of([WARFARIN], told, TODAY) if one.code == "inr_distance")
+    assert part.says == "2.4, 0.2 below 2.6"
+
+
 def test_further_away_is_more_up_to_a_limit_and_an_inr_means_nothing_without_an_anticoagulant():
     gained = [
         points(parts_of([WARFARIN], facts(value), TODAY))["inr_distance"] for value in (3.1, 4, 9)

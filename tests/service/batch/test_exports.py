@@ -190,11 +190,13 @@ def test_what_was_made_anew_after_its_deletion_stays(tmp_path):
     assert account.told["deletions"] == {"listed": 2, "applied": 0}
 
 
-def test_a_shared_medication_can_be_deleted(tmp_path):
+@pytest.mark.parametrize("updated", ["2026-11-01T00:00:00Z", "2026-11-21T00:00:00Z"])
+def test_a_shared_medication_can_be_deleted_and_made_anew(tmp_path, updated):
     own = [patient("ada"), *of_each_type("ada"), statement("ada", None, 1, reference="d")]
     shared = {
         "resourceType": "Medication",
         "id": "d",
+        "meta": {"lastUpdated": updated},
         "code": {"text": "Vitamin D3 50000 IU daily"},
     }
     folder = export(
@@ -205,7 +207,8 @@ def test_a_shared_medication_can_be_deleted(tmp_path):
         deleted=[deletion("Medication/d")],
     )
     _, out = reviewed(tmp_path, folder)
-    assert {row["rule"] for row in rows(out)} <= {"vitd-empiric-supplement"}
+    gone = {row["rule"] for row in rows(out)} <= {"vitd-empiric-supplement"}
+    assert gone == (updated < "2026-11-20")
 
 
 def test_errors_of_the_exporter_are_told(tmp_path):

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from rules.errors import EngineError, KnowledgeError, RequestError
-from service.batch import parquet, shards, untriggered
+from service.batch import parquet, reviewing, shards, untriggered, workshop
 from service.batch.comparing import told, write_difference
 from service.batch.copies import Copies
-from service.batch.deletions import Deletions, read_deletions
+from service.batch.deletions import read_deletions
 from service.batch.inputs import Source
 from service.batch.medications import Shelf
 from service.batch.notes import Watched, notebook, notes_in
@@ -211,13 +211,6 @@ def test_of_a_medication_the_later_version_counts_whichever_comes_first():
         assert len(shelf.resources) == 1
 
 
-def test_a_medication_that_was_made_anew_after_its_deletion_stays_on_the_shelf():
-    deleted = Deletions(listed={"Medication/m": "2026-11-01T12:00:00Z"})
-    medication = {"resourceType": "Medication", "id": "m"}
-    assert not deleted.gone(medication | LATER)
-    assert deleted.gone(medication | EARLIER)
-
-
 def test_a_source_that_changed_after_it_was_planned_is_refused(tmp_path):
     file = tmp_path / "one.json"
     file.write_text("{}")
@@ -331,11 +324,15 @@ def test_rows_that_fill_a_group_are_written_at_once_and_none_is_lost(tmp_path, m
     assert pq.read_table(tmp_path / "t.parquet")["patient"].to_pylist() == list("01234")
 
 
-def test_with_no_room_to_remember_results_are_the_same(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "room"),
+    [(untriggered, "_MOST_REMEMBERED"), (reviewing, "_MOST_TRAITS"), (workshop, "_MOST_BLOCKS_KEPT")],
+)  # fmt: skip
+def test_with_no_room_to_remember_results_are_the_same(tmp_path, monkeypatch, module, room):
     people = {key: [patient(key), lab(key, "17861-6", 9.1, "mg/dL", 1)] for key in ("ada", "ben")}
     folder = write_lines(tmp_path / "in", people, [])
     Run(tmp_path / "a").review([folder], options())
-    monkeypatch.setattr(untriggered, "_MOST_REMEMBERED", 0)
+    monkeypatch.setattr(module, room, 0)
     Run(tmp_path / "b").review([folder], options())
     assert results(tmp_path / "a") == results(tmp_path / "b")
 

@@ -75,6 +75,14 @@ def test_an_earlier_version_of_no_concern_ends_nothing(tmp_path):
     assert on_warfarin(tmp_path / "out") == {"ada"}
 
 
+def test_later_versions_of_other_records_end_nothing(tmp_path):
+    own = at(request("ada", WARFARIN, 1), 1)
+    others = [at(request(f"p{one}", AMLODIPINE, 1), 3) for one in range(9)]
+    told = review(write(tmp_path / "in", [*person("ada"), own], others), tmp_path / "out")
+    assert told["outdated"] == 0
+    assert on_warfarin(tmp_path / "out") == {"ada"}
+
+
 def test_moments_in_two_zones_are_compared_as_moments(tmp_path):
     old, new = request("ada", WARFARIN, 1), request("ada", AMLODIPINE, 1)
     old["meta"] = {"lastUpdated": "2026-11-02T01:00:00+09:00"}  # the first of November in UTC
