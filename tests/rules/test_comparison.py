@@ -162,6 +162,15 @@ def test_names_that_a_pack_reads_records_by_are_counted(tmp_path):
     assert "st-elsewhere adds 1 of the names that records are read by." in tell_difference(book)
 
 
+def test_a_pack_without_codes_of_its_own_adds_none(tmp_path):
+    copy = tmp_path / "st_elsewhere_pack"
+    shutil.copytree(PACK, copy)
+    shutil.rmtree(copy / "codes")
+    told = list(tell_difference(load_rulebook([*OURS, "st-elsewhere"], [copy])))
+    assert any("adds the rule ste-warfarin-strong-vitamin-d" in one for one in told)
+    assert not any("adds the code" in one for one in told)
+
+
 def test_a_story_of_the_hospital_that_cannot_go_on_stops_the_check(tmp_path):
     """It is theirs to mend: nothing they declare can explain it."""
     book = changed_copy(tmp_path)
