@@ -216,9 +216,8 @@ def _read_maps(named: Sequence[Path], file: Path) -> tuple[CodeMap, ...]:
 
 
 def _callers(profile: ClientProfile) -> list[tuple[str, str | None]]:
-    if profile.trust is None:
-        return []
-    return [(i, t) for i in profile.trust.issuers for t in profile.trust.tenants or (None,)]
+    trust = profile.trust
+    return [(i, t) for i in trust.issuers for t in trust.tenants or (None,)] if trust else []
 
 
 def _profiles_in(folder: Path) -> list[Path]:

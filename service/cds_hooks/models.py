@@ -76,13 +76,3 @@ class Service(TypedDict):
     description: str
     prefetch: dict[str, str]
     usageRequirements: str
-
-
-def pruned(value: Any) -> Any:
-    """The value without members that are null or empty, which CDS Hooks does not allow; lists keep their items."""
-    if isinstance(value, dict):
-        kept = ((name, pruned(one)) for name, one in value.items())
-        return {name: one for name, one in kept if one is not None and one not in ("", [], {})}
-    if isinstance(value, list):
-        return [pruned(one) for one in value]
-    return value

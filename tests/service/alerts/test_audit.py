@@ -222,3 +222,38 @@ def _one_event_and_feedback(database):
         connection.execute(models.feedback.insert().values(tenant="t", id="f", at=1, received=1))
 
     database.write(job)
+
+
+def test_a_line_that_was_sealed_anew_differs_from_the_head_kept_elsewhere(bare):
+    with bare.writing() as connection:
+        connection.execute(models.audit.delete())
+        connection.execute(models.audit_head.delete())
+    write_lines(bare)
+    with bare.reading() as connection:
+        (known,) = audit.heads(connection)
+    with bare.writing() as connection:
+        connection.execute(models.audit.delete())
+        connection.execute(models.audit_head.delete())
+    write_lines(bare, LENGTH + 1)  # by somebody who has the key: whole in itself, but another trail
+    assert faults(bare) == []
+    other = type(known)(tenant=known.tenant, seq=known.seq, mac="00" * 32)
+    assert [(one.seq, one.says) for one in faults(bare, (other,))] == [
+        (LENGTH, "differs from the head kept elsewhere")
+    ]
+
+
+def test_lines_without_a_head_carry_no_mark(bare):
+    with bare.writing() as connection:
+        connection.execute(models.audit.delete())
+        connection.execute(models.audit_head.delete())
+    write_lines(bare, 2)
+    objects = ("alert/0", "alert/1")
+    with bare.reading() as connection:
+        found = audit.sealed_lines(connection, KEYRING, "st-elsewhere", objects)
+        assert [row.object for row in found] == list(objects)
+        assert audit.sealed_lines(connection, new_keyring(), "st-elsewhere", objects) == []
+    with bare.writing() as connection:
+        connection.execute(models.audit_head.delete())
+    with bare.reading() as connection:
+        left = audit.sealed_lines(connection, KEYRING, "st-elsewhere", objects)
+    assert [row.object for row in left] == ["alert/1"]  # the first continues nothing that is known

@@ -111,6 +111,17 @@ def test_a_copy_is_put_back_elsewhere_whole_and_replays_the_same_bytes(operator,
         assert "today changed: nothing" in told
 
 
+def test_keys_are_made_once_and_a_replay_prints_the_answer_it_came_to(operator):
+    kept = operator.keys.read_bytes()
+    refused = CliRunner().invoke(app, ["db", "keys"], env=operator.set)
+    assert refused.exit_code != 0
+    assert "Keys are never overwritten" in refused.output
+    assert operator.keys.read_bytes() == kept
+    number = operator.look(models.evaluation, "id")[0][0]
+    told = operator.say("replay", number, "--client", T, "--json", "--no-compare")
+    assert {"recommendations", "provenance"} <= set(json.loads(told))
+
+
 def test_evidence_sealed_with_an_old_key_is_read_after_the_rotation(operator):
     ((before,),) = {tuple(row) for row in operator.look(models.evidence, "sealed_with")}
     assert "are sealed with key e2" in operator.say("db", "rotate-keys")

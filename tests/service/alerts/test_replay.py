@@ -2,6 +2,7 @@
 
 import shutil
 from datetime import date
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,11 +13,12 @@ from rules.facts import Context, FactSet, MedicationUse, Patient
 from rules.pack_folder import digest_of, open_pack
 from rules.rulebook import Rulebook, load_rulebook
 from service import pack_archive
+from service import replay as replaying
 from service.alerts import models
 from service.alerts.store import Store
 from service.evidence_vault import EvidenceMissing
 from service.pack_archive import ArchiveMissing, archive, pack_bytes, unpack
-from service.replay import replay
+from service.replay import ReplayFailed, replay
 from tests.service.alerts.stories import NOON, Reviewed, call
 
 T = "st-elsewhere"
@@ -182,3 +184,19 @@ def test_an_archive_cannot_write_outside_its_folder(tmp_path):
     with pytest.raises(ArchiveMissing, match="outside"):
         pack_archive._extract(packed.getvalue(), "0", tmp_path / "in")
     assert not (tmp_path / "outside.txt").exists()
+
+
+def test_packs_that_do_not_run_any_more_are_said_to_be_so(database, keyring, recorded, monkeypatch):
+    monkeypatch.setattr(replaying, "unpack", lambda *_: [Path("/nonexistent/packs/gone")])
+    with pytest.raises(ReplayFailed, match=r"do not run with this version \("):
+        replay(Store(database, keyring), T, recorded)
+
+
+@pytest.mark.parametrize(("then", "may"), [("99.1.0", False), ("unknown", True), ("0.9.9", True)])
+def test_another_major_version_does_not_speak_for_the_one_that_recorded(monkeypatch, then, may):
+    monkeypatch.setattr(replaying, "software_version", lambda: "0.1.0")
+    if may:
+        replaying._refuse_other_major(then)
+        return
+    with pytest.raises(ReplayFailed, match=r"version 99\.1\.0 recorded this"):
+        replaying._refuse_other_major(then)

@@ -8,10 +8,12 @@ import pytest
 from rules.assessment import Superseded
 from rules.errors import RequestError, Unavailable
 from service import audit
+from service.alerts import models
 from service.alerts.lifecycle import Request
 from service.alerts.store import Store
 from service.rollout import ModeBoard, as_mode, ask, changes, decide, split
 from service.rule_figures import figures, wilson
+from service.silence_board import SilenceBoard
 from tests.service.alerts.stories import (
     NOON,
     RULE,
@@ -194,3 +196,37 @@ def test_a_store_that_does_not_answer_after_a_pause_holds_nobody_up(database, ke
         now[0] += 3600
         time.sleep(0.01)
     assert board.of(T) == {RULE: "live"}
+
+
+def test_a_rule_changed_again_has_one_mode_and_not_two(database, keyring):
+    board = ModeBoard(lambda: database)
+    wish(database, keyring)
+    wish(database, keyring, before="live", after="off")
+    board.renew()
+    assert board.of(T) == {RULE: "off"}
+    with database.reading() as connection:
+        assert len(connection.execute(models.rule_mode.select()).all()) == 1
+
+
+def test_a_board_without_a_store_knows_nothing_and_asks_nobody(tmp_path):
+    board = ModeBoard()
+    board.renew()
+    assert board.of(T) == {}
+    silences = SilenceBoard()
+    silences.renew()
+    assert silences.of(T, lambda: "k", NOON) == ()
+
+
+@pytest.mark.parametrize("kind", [ModeBoard, SilenceBoard])
+def test_what_another_call_has_just_begun_to_read_is_not_read_twice(database, kind):
+    asked = []
+
+    def store():
+        asked.append(1)
+        return database
+
+    board = kind(store)
+    before = len(asked)
+    assert before
+    board._renew_in_background()  # somebody else was faster, between the look at the clock and the lock
+    assert len(asked) == before

@@ -105,3 +105,13 @@ def test_equal_ids_of_two_clients_are_two_names(keyring):
         "a", "1", "rx", ""
     )
     assert NOON
+
+
+def test_a_rotation_goes_in_small_steps(filled, keyring, monkeypatch):
+    monkeypatch.setattr(evidence_vault, "_ROTATED_AT_ONCE", 1)
+    fresh, steps = with_new_evidence_key(keyring), []
+    while done := filled.write(lambda connection: evidence_vault.rotate(connection, fresh)):
+        steps.append(done)
+    assert set(steps) == {1}
+    assert len(steps) >= 3
+    assert {row.sealed_with for row in digests(filled)} == {"e2"}

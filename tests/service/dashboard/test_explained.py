@@ -172,6 +172,15 @@ def test_what_came_back_shows_how_its_evidence_differs(site):
     assert "1.6" in after
     assert "90 mcg" in after
     assert "warfarin" not in told, "what stayed is not repeated"
+    with site.record.database.writing() as connection:
+        connection.execute(
+            models.evaluation.update()
+            .where(models.evaluation.c.id == row.evaluation)
+            .values(evidence="")
+        )
+    page = site.get(f"/a/{again.id}")
+    assert page.status_code == 200, "what it rested on before is not kept any more"
+    assert 'aria-labelledby="changed"' not in page.text
 
 
 def test_how_people_decided_before_is_counted_and_the_system_is_not(site, alert):

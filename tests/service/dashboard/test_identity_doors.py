@@ -281,7 +281,11 @@ def test_an_administrator_makes_changes_and_closes_accounts(site):
     page = site.post("/accounts/new", name="newcomer", role="reader").text
     token = re.search(r'class="secret">([\w-]{43})<', page)[1]
     assert token not in site.client.get("/accounts").text
+    again = site.post("/accounts/change", action="invite", name="newcomer").text
+    old, token = token, re.search(r'class="secret">([\w-]{43})<', again)[1]
     theirs = site.browser()
+    chosen = {"token": old, "password": NEW, "again": NEW}
+    assert theirs.post("/setup", data=chosen, headers=OURS).status_code >= 400  # a newer one is out
     chosen = {"token": token, "password": NEW, "again": NEW}
     assert theirs.post("/setup", data=chosen, headers=OURS).headers["location"] == "/work"
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from rules.errors import NotTrusted, Unavailable
-from rules.facts import Goal, LabResult
+from rules.facts import FactSet, Goal, LabResult, Patient
 from rules.rulebook import load_rulebook
 from service.alerts import models
 from service.alerts.keyring import KeyringError
@@ -20,6 +20,7 @@ from service.dashboard.issues import issue_of
 from service.dashboard.replaying import _difference
 from service.dashboard.rule_tree import _findings
 from service.dashboard.templating import how_long, span_words
+from service.dashboard.timeline import Drawing
 from service.dashboard.worklist_page import parts_shown
 from service.replay import Replayed
 from tests.service.alerts.stories import RULE, mk7, recommendation, warfarin
@@ -244,7 +245,6 @@ def test_doses_that_are_not_known_are_counted_beside_the_sum(site):
 
 @pytest.mark.parametrize("state", ["withdrawn", "amended"])
 def test_what_was_taken_back_is_no_newest_result(state):
-    from rules.facts import FactSet, Patient
     from service.dashboard.casebook import _newest_known
 
     def known(taken, value):
@@ -267,3 +267,10 @@ def test_a_reason_that_is_too_long_is_refused_on_the_page_of_the_rule(site):
 def test_the_page_of_a_rule_draws_what_became_of_its_alerts(site, alert):
     site.sign_in("lead")
     assert '<rect class="part part-new" x="0.0"' in site.get(f"/rules/{RULE}").text
+
+
+def test_an_alert_of_before_the_window_stands_outside_the_picture():
+    drawing = Drawing(START, END, title=str.upper, amount=lambda value, unit: f"{value:g} {unit}")
+    alerts = [(date(2025, 12, 31), "info", "before"), (date(2026, 5, 1), "info", "within")]
+    told = drawing.draw(FactSet(patient=Patient(id="p"), labs=(lab(START, 2.0),)), alerts)
+    assert [mark.words for mark in told.marks] == ["2026-05-01: within"]

@@ -80,6 +80,9 @@ def test_weeks_are_whole_and_end_today(site):
         (DAY - 13, 7, 2),
         (DAY - 6, 15, 3),
     ]
+    other = trends(site.record.database, T, since_day=DAY - 13, until_day=DAY, rules=["vka-natto"])
+    assert [one.fired for one in other["vka-natto"].weeks] == [0, 0]
+    assert list(other) == ["vka-natto"]
     assert trends(site.record.database, "mercy", since_day=DAY - 13, until_day=DAY, rules=[RULE])[RULE].weeks[0].fired == 0  # fmt: skip
 
 
