@@ -38,9 +38,8 @@ if TYPE_CHECKING:
 JSON: Final = "application/json"
 # Seconds of the deadline in which nothing is fetched any more: an answer that is late is no answer.
 KEPT_FOR_REVIEW: Final = 0.03
-MOST_ANSWERS: Final = (
-    1_000  # of feedback in one call: they are kept together, and nothing else meanwhile
-)
+# Of feedback in one call: they are kept together, and nothing else meanwhile
+MOST_ANSWERS: Final = 1_000
 _MEDICATIONS: Final = STATEMENTS | REQUESTS
 
 
