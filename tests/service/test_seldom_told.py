@@ -16,7 +16,7 @@ from fhir_adapter.bundles import PrefetchState
 from fhir_adapter.proposals import Proposed
 from rules.assessment import ProposedAction
 from rules.errors import DekacardError, KnowledgeError
-from rules.facts import Context, Finding
+from rules.facts import Context, FactSet, Finding, Patient
 from service import bootstrap, pack_archive, site_knowledge
 from service.app import FaultBarrier, create_app
 from service.cds_hooks import detail
@@ -27,6 +27,7 @@ from service.cds_hooks.prefetch import REASONS, supply_of
 from service.cds_hooks.proposing import _action, proposer
 from service.cli import Exit
 from service.cli import app as command
+from service.dashboard.casebook import Case as Recorded
 from service.explained_text import _silence
 from service.explanation import _names
 from service.new_pack import ENDING, _templates
@@ -210,6 +211,22 @@ def test_an_archived_pack_that_is_too_large_is_not_unpacked(tmp_path, monkeypatc
 def test_a_site_without_clients_does_not_start_unless_it_is_for_development(start):
     with pytest.raises(SettingsRefused):
         start(Settings(engine="compiled"))
+
+
+def test_a_profile_that_cannot_be_used_is_found_before_the_service_starts(tmp_path):
+    good = written_profile(trust__jwks=None, trust__jku="https://ehr.example.org/jwks.json")
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(good))
+    bootstrap.check(Settings(engine="compiled", clients=tmp_path))
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(good | {"id": "two", "title": ""}))
+    with pytest.raises(DekacardError, match=r"two\.yaml|two"):
+        bootstrap.check(Settings(engine="compiled", clients=tmp_path))
+
+
+def test_a_case_in_which_the_rule_did_not_speak_has_no_recommendation_of_it():
+    answer = {"recommendations": [{"rule": "vka-natto", "about": "natto"}]}
+    case = Recorded(facts=FactSet(patient=Patient(id="p")), answer=answer, gaps=())
+    assert case.recommendation("vka-natto", "") is None
+    assert case.recommendation("vka-mk7-new", "natto") is None
 
 
 def test_providers_that_cannot_be_read_are_found_before_the_service_starts(tmp_path):
