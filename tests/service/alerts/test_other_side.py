@@ -84,6 +84,7 @@ def test_a_failed_call_that_is_told_twice_failed_once(database, recorder, draine
         drainer.drain()
     (kept,) = rows(database, models.evaluation)
     assert (kept.outcome, kept.failures) == ("failed", 1)
+    assert not rows(database, models.spool_reject)
     assert len(rows(database, models.audit)) == 1
 
 

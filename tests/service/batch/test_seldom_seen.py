@@ -299,6 +299,7 @@ def test_records_that_are_written_in_parts_come_back_in_order_and_damage_is_noti
     given = [Record(f"p{number}", Form.LINE, 0, 0, number, b"x" * 50) for number in range(40)]
     for one in given:
         writer.add(one)
+        assert writer._bytes < 300, "memory is bounded"
     writer.finish(ScanReport())
     assert list(ShardReader(tmp_path / "task").records(shard_of("p0", 1))) == given
     body = bytearray((tmp_path / "task").read_bytes())
