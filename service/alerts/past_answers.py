@@ -41,6 +41,7 @@ class _Source(Protocol):
     def rows(
         self, tenant: str, patient: str, since: int, until: int, seconds: float
     ) -> Sequence[Any]: ...
+    def connect(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -72,6 +73,10 @@ class PastAnswers:
             )
             for rule, about, mark, outcome, reason, at, user in rows
         )  # fmt: skip
+
+    def connect(self) -> None:
+        """Connect in the background, where that takes longer than a call may wait; else the first call learns nothing."""
+        self._source.connect()
 
     def close(self) -> None:
         """Close the connection."""
@@ -145,6 +150,9 @@ class _SqliteFile:
             self._local.connection = held
         return held
 
+    def connect(self) -> None:
+        """Nothing: a file is open as soon as somebody asks."""
+
     def close(self) -> None:
         held: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if held is not None:
@@ -167,6 +175,17 @@ class _PostgresThread:
     def rows(
         self, tenant: str, patient: str, since: int, until: int, seconds: float
     ) -> Sequence[Any]:
+        answer = self._ask(tenant, patient, since, until)
+        try:
+            return answer.result(timeout=seconds)
+        except NotInTime:
+            answer.cancel()
+            raise
+
+    def connect(self) -> None:
+        self._ask("", "", 0, 0)
+
+    def _ask(self, *question: Any) -> Future[Sequence[Any]]:
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -174,12 +193,8 @@ class _PostgresThread:
                 )
                 self._thread.start()
         answer: Future[Sequence[Any]] = Future()
-        self._asked.put(((tenant, patient, since, until), answer))
-        try:
-            return answer.result(timeout=seconds)
-        except NotInTime:
-            answer.cancel()
-            raise
+        self._asked.put((question, answer))
+        return answer
 
     def close(self) -> None:
         if self._thread is not None:

@@ -87,6 +87,8 @@ class Record(SpoolRecorder):
         ``head_start`` leaves that, for so many seconds, to a process that does nothing else. Whoever comes first
         does it alone; when that process ends, another takes over.
         """
+        if self._past is not None:
+            self._past.connect()
         self._keeper = threading.Thread(
             target=self._keep_house, args=(head_start,), name="record-keeper", daemon=True
         )

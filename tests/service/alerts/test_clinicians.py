@@ -4,12 +4,13 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from service.alerts import models
 from service.alerts.clinicians import read_entry
 from service.alerts.past_answers import PastAnswers, instant
 from service.alerts.store import Store
+from tests.service.alerts.patience import wait_until
 from tests.service.alerts.stories import (
     ABOUT,
     NOON,
@@ -208,6 +209,26 @@ def test_history_says_what_was_shown_and_answered_and_to_whom(
     assert past.of(T, keyring.patient_key(T, "p2"), later) == ()
     assert past.of("mercy", keyring.patient_key(T, "p1"), later) == ()
     assert past.of(T, keyring.patient_key(T, "p1"), later + timedelta(days=401)) == ()
+    past.close()
+
+
+def test_it_is_connected_before_the_first_call_asks(database, database_url):
+    """To connect takes longer than a call may wait; the first one would not learn what was dismissed."""
+    if database.is_sqlite:
+        return
+    asking = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%FROM answer WHERE%'"
+        " AND pid <> pg_backend_pid()"
+    )
+
+    def is_connected():
+        with database.reading() as connection:
+            return bool(connection.scalar(asking))
+
+    assert not is_connected()
+    past = PastAnswers(database_url)
+    past.connect()
+    wait_until(is_connected)
     past.close()
 
 
