@@ -79,8 +79,10 @@ def test_what_no_database_could_keep_is_refused_by_its_form(tokens):
         client.get(f"/api/v1/alerts/{2**63}", headers=head),
         client.get("/api/v1/alerts/0", headers=head),
     ]
-    for change in ({"note": "\0"}, {"version": 2**63}, {"reason": "\0"}, {"to": "\0"}):
+    changes = ({"version": 2**63}, {"note": "\0"}, {"reason": "\0"}, {"to": "\0"})
+    for change in changes:
         wanted = {"action": "comment", "version": 1} | change
         asked.append(client.post("/api/v1/alerts/1/actions", json=wanted, headers=head))
-    assert [one.status_code for one in asked] == [422] * 7
+    # as at the hooks, a body with NUL is none that is read
+    assert [one.status_code for one in asked] == [422] * 4 + [400] * 3
     assert client.get(f"/api/v1/alerts/{2**63 - 1}", headers=head).status_code == 404
