@@ -61,7 +61,9 @@ def read_prefetch(value: Any = MISSING) -> Prefetched:
     return _of_bundle(value)
 
 
-def _of_bundle(bundle: Resource) -> Prefetched:
+def _of_bundle(bundle: Resource, depth: int = 0) -> Prefetched:
+    if depth >= _DEEPEST:
+        return Prefetched(PrefetchState.FAILED)  # its resources are not looked for any more
     if not isinstance(bundle.get("entry", []), list | None):
         return Prefetched(
             PrefetchState.FAILED
@@ -71,7 +73,11 @@ def _of_bundle(bundle: Resource) -> Prefetched:
     if plain is not None and "link" not in bundle and not is_short(bundle, len(found)):
         return Prefetched(PrefetchState.DATA, found) if found else Prefetched(PrefetchState.EMPTY)
     outcomes = _outcomes(bundle) if plain is None else []
-    inner = {_of_bundle(one).state for one in _bundles_in(bundle)} if plain is None else set()
+    inner = (
+        {_of_bundle(one, depth + 1).state for one in _bundles_in(bundle)}
+        if plain is None
+        else set()
+    )
     links = mappings(bundle.get("link")) if "link" in bundle else ()
     link = next((text(one.get("url")) for one in links if one.get("relation") == "next"), "")
     if PrefetchState.FAILED in inner or any(is_failure(one) for one in outcomes):

@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import time
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from service.alerts.database import Database
 
 _MANIFEST = "manifest.json"
 _SECONDS = 3600
+_LOOKS, _PAUSE = 20, 0.1
 _OTHER_SESSIONS = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
     " AND pid <> pg_backend_pid() AND application_name = 'dekacard'"
@@ -139,8 +141,7 @@ def _has_store(database: Database) -> bool:
 def _is_in_use(database: Database) -> bool:
     """Whether another process has it open."""
     if not database.is_sqlite:
-        with closing(Database(database.url)) as asking, asking.reading() as connection:
-            return bool(connection.scalar(_OTHER_SESSIONS))
+        return _has_other_sessions(database.url)
     with closing(sqlite3.connect(_path(database.url), timeout=1)) as alone:
         try:  # a store leaves WAL mode only for who is alone with it
             alone.execute("PRAGMA journal_mode=DELETE")
@@ -149,6 +150,17 @@ def _is_in_use(database: Database) -> bool:
         except sqlite3.DatabaseError:
             return False  # damaged: that is what the copy is for
     return False
+
+
+def _has_other_sessions(url: str) -> bool:
+    """Whether anybody stays: the server lists a session for a moment after it was left."""
+    with closing(Database(url)) as asking:
+        for look in range(_LOOKS):
+            time.sleep(_PAUSE if look else 0)
+            with asking.reading() as connection:
+                if not connection.scalar(_OTHER_SESSIONS):
+                    return False
+    return True
 
 
 def _copy_sqlite(url: str, file: Path) -> None:

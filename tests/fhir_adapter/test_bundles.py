@@ -147,3 +147,12 @@ def test_with_one_patient_everything_is_theirs():
     nobody = {"resourceType": "Observation", "id": "x"}
     assert group_by_patient([PATIENT, nobody]) == {"p": [PATIENT, nobody]}
     assert group_by_patient([]) == {"": []}
+
+
+@pytest.mark.parametrize("nested", [4, 5, 900])
+def test_what_lies_too_deep_to_be_read_is_not_nothing(nested):
+    bundle = {"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Observation", "id": "o"}}]}  # fmt: skip
+    for _ in range(nested):
+        bundle = {"resourceType": "Bundle", "entry": [{"resource": bundle}]}
+    state = PrefetchState.DATA if nested == 4 else PrefetchState.FAILED
+    assert read_prefetch(bundle).state is state
